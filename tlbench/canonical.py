@@ -1,0 +1,47 @@
+"""Canonical JSON and content hashes of frozen values.
+
+One value has one text: keys sorted, no white space, dataclasses tagged with their class name so that two
+members of a union never hash alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON types only.
+
+    Dataclasses become dictionaries with a `type` entry, tuples become lists.
+
+    Raises:
+        TypeError: the value holds something that has no canonical JSON form (a set, a float NaN, an object).
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise TypeError(f"{value!r} has no canonical form: a setting must be a finite number")
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no canonical form: use JSON types or a dataclass")
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any, length: int = 64) -> str:
+    """Return the first `length` hex digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8")).hexdigest()[:length]

@@ -1,0 +1,144 @@
+"""Setup: all that leads to one trained model, as data.
+
+Frozen values only, no closures: the canonical JSON of a Setup is part of the cell's key, so whatever changes
+a score changes the key. Strategies are functions from Setup to Setup (`tlbench.strategy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Who learns: `neural` is tlbench's own loop; any other name is the strategy that provides the learner."""
+
+    name: str = "neural"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Start from the model's published weights."""
+
+
+@dataclass(frozen=True)
+class Random:
+    """Start from random weights of the same architecture; the tokenizer stays the model's own."""
+
+
+Weights = Pretrained | Random
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters on the attention projections (LoRA, arXiv:2106.09685), by the `peft` library.
+
+    Attributes:
+        rank: Inner dimension of the update.
+        alpha: Scale; the update is multiplied by `alpha / rank`.
+        dropout: Dropout in front of the adapter.
+        targets: Which projections carry an adapter: `query-value` (the paper's) or `all-linear`.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: Literal["query-value", "all-linear"] = "query-value"
+
+
+Adapter = Lora
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the weights are trained.
+
+    Attributes:
+        optimizer: `adamw`, or `rms-adamw` (step sizes scaled by each matrix's RMS) for T5-like models. It
+            belongs to the architecture, not to the strategy.
+        learning_rate: Peak rate of the trunk.
+        head_learning_rate: Peak rate of the freshly initialised head.
+        epochs: Passes over the training examples.
+        min_steps: Steps taken at least, so that small budgets are trained to the end.
+        batch_size: Examples in each optimizer step, over all processes.
+        warmup: Share of the steps over which the rate rises linearly; it then falls linearly to 0, or stays
+            constant under a plateau stop.
+        weight_decay: Decoupled decay of matrices.
+        clip: Largest norm of the gradient.
+        max_length: Input tokens kept (per window for question answering).
+        max_target_length: Target tokens kept, generation only.
+        label_smoothing: Share of probability spread over all classes, generation only.
+    """
+
+    optimizer: Literal["adamw", "rms-adamw"] = "adamw"
+    learning_rate: float = 5e-5
+    head_learning_rate: float = 1e-3
+    epochs: float = 5.0
+    min_steps: int = 100
+    batch_size: int = 16
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    max_length: int = 128
+    max_target_length: int = 48
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class FixedSteps:
+    """Train for the recipe's epochs (at least its `min_steps`); the rate falls to 0."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Train until the watched loss stops falling, at most `cap` times the recipe's steps.
+
+    Watches validation loss, or training loss at budgets of 100 and below.
+
+    Attributes:
+        cap: Upper bound, in multiples of the steps that `FixedSteps` would take.
+        patience: Evaluations without an improvement by `tolerance` (relative) after which training stops.
+        tolerance: Smallest relative improvement that counts.
+    """
+
+    cap: float = 5.0
+    patience: int = 3
+    tolerance: float = 0.005
+
+
+Stop = FixedSteps | Plateau
+Trainable = Literal["all", "head", "adapters"]
+"""Which layer groups move: everything, the head alone (the trunk in eval mode), or adapters and head."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training on the target task."""
+
+    trainable: Trainable = "all"
+    recipe: Recipe = field(default_factory=Recipe)
+    stop: Stop = field(default_factory=FixedSteps)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that leads to one trained model.
+
+    Attributes:
+        learner: Who learns.
+        weights: Where the trunk's weights come from; ignored by learners that use no model.
+        adapters: Modules added to the trunk, in order.
+        phases: What is trained, one after the other.
+    """
+
+    learner: Learner = field(default_factory=Learner)
+    weights: Weights = field(default_factory=Pretrained)
+    adapters: tuple[Adapter, ...] = ()
+    phases: tuple[Phase, ...] = (Phase(),)
+
+
+Part = Literal["learner", "weights", "adapters", "trainable", "recipe", "stop"]
+"""The parts of a Setup that a strategy may declare to write; two writers of one part do not compose."""

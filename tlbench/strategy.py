@@ -1,0 +1,87 @@
+"""The strategy contract: how knowledge gets from a source to the target task.
+
+A strategy is a frozen dataclass whose fields are its hyperparameters and whose one method turns a Setup into
+another. It sees names and sizes, never a model, never the test split.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from tlbench.setups import Part, Setup
+from tlbench.task import Budget, Example
+
+ExternalData = Literal["none", "unlabeled", "labeled"]
+Family = Literal["encoder", "decoder", "encoder-decoder"]
+Prediction = Any
+"""In task space: a class name, a number, a tuple of tags, a `Span`, or a text, by kind."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a strategy may know when it prepares a Setup.
+
+    Attributes:
+        kind: Kind of the target task.
+        task: Name of the target task.
+        family: Family of the model; `None` for strategies that use no model.
+        budget: Labels of the cell.
+    """
+
+    kind: str
+    task: str
+    family: Family | None
+    budget: Budget
+
+
+class LearnerModel(ABC):
+    """A learner that is not the neural loop: fits examples, predicts in task space, never sees the test labels."""
+
+    @abstractmethod
+    def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
+        """Learn from the cell's own examples; return what the record keeps (what was selected, sizes)."""
+
+    @abstractmethod
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Return one prediction per example, in order."""
+
+
+class Strategy(ABC):
+    """How knowledge gets from source to target.
+
+    Subclass as `@dataclass(frozen=True)`; the fields are hyperparameters with defaults and become part of the
+    key. The docstring names the source paper, what is held equal, what is added, outside data and cost.
+
+    Attributes:
+        name: Short name in commands and tables.
+        version: Raised whenever a score can move.
+        summary: One line for `tlbench list strategies`.
+        external_data: Data from outside the cell that the strategy brings in by itself (`none`, `unlabeled`,
+            `labeled`); pre-trained weights are declared by the model.
+        uses_model: Whether the strategy runs once per model or exists once.
+        transfers: Whether knowledge from outside the cell's labels comes in; `False` marks a baseline.
+        writes: Parts of the Setup that `prepare` changes.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    external_data: ClassVar[ExternalData] = "none"
+    uses_model: ClassVar[bool] = True
+    transfers: ClassVar[bool] = True
+    writes: ClassVar[frozenset[Part]] = frozenset()
+
+    @abstractmethod
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Return the changed Setup. Pure: no file, no clock, no model."""
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Return why this combination has no meaning, in one sentence, or `None`."""
+        return None
+
+    def learner(self, config: Mapping[str, Any], kind: str, seed: int) -> LearnerModel:
+        """Return the learner that `Setup.learner` names; only for strategies that write `learner`."""
+        raise NotImplementedError(f"strategy {self.name!r} writes a learner but does not provide one")
