@@ -1,0 +1,35 @@
+"""The five kinds of task."""
+
+from __future__ import annotations
+
+from tlbench.errors import UserError
+from tlbench.kinds.base import Kind, Metric
+
+__all__ = ["KINDS", "Kind", "Metric", "kind_named"]
+
+KINDS = (
+    "text-classification",
+    "text-regression",
+    "token-classification",
+    "question-answering",
+    "text-generation",
+)
+
+
+def kind_named(name: str) -> Kind:
+    """Return the kind called `name`.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    from tlbench.kinds.classification import Classification
+    from tlbench.kinds.generation import Generation
+    from tlbench.kinds.question_answering import QuestionAnswering
+    from tlbench.kinds.regression import Regression
+    from tlbench.kinds.tagging import Tagging
+
+    kinds: tuple[Kind, ...] = (Classification(), Regression(), Tagging(), QuestionAnswering(), Generation())
+    for kind in kinds:
+        if kind.name == name:
+            return kind
+    raise UserError(f"kind {name!r} does not exist: use one of {', '.join(KINDS)}")
