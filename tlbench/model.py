@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -57,16 +58,68 @@ class Model:
             raise UserError(f"model folder {self.reference!r} does not exist: give a folder made by save_pretrained")
         return None
 
-    def config(self) -> dict[str, Any] | None:
-        """Return the parsed `config.json` of a local model, or `None` for a Hub id."""
+    def files(self, offline: bool = False) -> Path:
+        """Return the folder that holds the model's `config.json`, fetching that one file from the Hub if need be.
+
+        Raises:
+            UserError: there is no such model here, or it cannot be reached.
+        """
         folder = self.folder()
-        if folder is None:
-            return None
-        path = folder / "config.json"
-        if not path.is_file():
-            raise UserError(f"model {self.name!r} has no config.json in {str(folder)!r}: save it with save_pretrained")
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return config
+        if folder is not None:
+            if not (folder / "config.json").is_file():
+                raise UserError(f"model {self.name!r} has no config.json in {str(folder)!r}: save it with "
+                                "save_pretrained")
+            return folder
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(self.reference, "config.json", revision=self.revision,
+                                        local_files_only=offline)).parent
+        except Exception as error:
+            raise UserError(f"model {self.reference!r} is neither a local folder nor reachable on the Hub "
+                            f"({type(error).__name__}): check its name, the network, or give a folder") from error
+
+    def architecture(self, offline: bool = False) -> Architecture:
+        """Return family, model type and what identifies the weights (read as JSON, no torch)."""
+        folder = self.files(offline)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if self.folder() is None:
+            identity: dict[str, Any] = {"hub": self.reference, "commit": folder.name}
+        else:
+            identity = {"files": _content(folder)}
+        family = self.family or family_of(config)
+        return Architecture(family, str(config.get("model_type", "unknown")), identity)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the core knows about a model without loading it.
+
+    Attributes:
+        family: `encoder`, `decoder` or `encoder-decoder`.
+        model_type: transformers' name of the architecture, for example `bert` or `t5`.
+        identity: Content hashes of a local model, or Hub id and resolved commit; part of every cell's key.
+    """
+
+    family: Family
+    model_type: str
+    identity: dict[str, Any]
+
+
+_CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+            "special_tokens_map.json", "spiece.model")
+
+
+def _content(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a score can depend on."""
+    paths = [folder / name for name in _CONTENT if (folder / name).is_file()] + sorted(folder.glob("*.safetensors"))
+    return {path.name: file_sha256(path) for path in paths}
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_folder(reference: str) -> Path:

@@ -70,7 +70,7 @@ class Recipe:
         clip: Largest norm of the gradient.
         max_length: Input tokens kept (per window for question answering).
         max_target_length: Target tokens kept, generation only.
-        label_smoothing: Share of probability spread over all classes, generation only.
+        length_window: Batches are cut from windows of this many batches sorted by length (1: no grouping).
     """
 
     optimizer: Literal["adamw", "rms-adamw"] = "adamw"
@@ -84,7 +84,7 @@ class Recipe:
     clip: float = 1.0
     max_length: int = 128
     max_target_length: int = 48
-    label_smoothing: float = 0.0
+    length_window: int = 8
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""Feature extraction: a frozen trunk in eval mode, a trained head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tlbench import Offer, Phase, Recipe, Setup, Strategy
+
+
+@dataclass(frozen=True)
+class FeatureExtraction(Strategy):
+    """Train a head on the features of the frozen model (Peters et al. 2019, arXiv:1903.05987).
+
+    The trunk runs in eval mode, so its features are computed once and shared by all epochs and replicates;
+    libraries that call `model.train()` keep dropout in a "frozen" encoder, tlbench does not. For generation
+    the encoder and the shared embedding and output matrix are frozen and the decoder's blocks learn on cached
+    encoder states; a decoder-only model has no encoder to freeze, so generation is unsupported for it.
+
+    Held equal: labels, batch size, head. Differs: more epochs at the head's own rate, since they cost little.
+    Outside data: what the model was pre-trained on. Cost: one forward pass, then the head alone.
+
+    Attributes:
+        epochs: Passes of the head over the features, in multiples of fine-tuning's.
+        rate: Learning rate of the head (of the decoder for generation, in multiples of the trunk's).
+    """
+
+    epochs: float = 4.0
+    rate: float = 3e-3
+
+    name = "feature-extraction"
+    summary = "train a head on the frozen model's features"
+    writes = frozenset({"trainable", "recipe"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Freeze the trunk and train the head longer."""
+        return replace(setup, phases=tuple(replace(phase, trainable="head", recipe=self._recipe(phase, offer))
+                                           for phase in setup.phases))
+
+    def _recipe(self, phase: Phase, offer: Offer) -> Recipe:
+        recipe = phase.recipe
+        if offer.kind == "text-generation":
+            return recipe
+        steps = int(recipe.min_steps * self.epochs)
+        return replace(recipe, epochs=recipe.epochs * self.epochs, min_steps=steps, head_learning_rate=self.rate)
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse decoder-only generation."""
+        if offer.kind == "text-generation" and offer.family == "decoder":
+            return "feature extraction of a decoder-only model has no encoder to freeze for generation"
+        return None

@@ -1,0 +1,204 @@
+"""Task data as every cell sees it: checked, free of test duplicates, capped, fingerprinted, cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tlbench.canonical import digest
+from tlbench.errors import UserError
+from tlbench.grid import PROTOCOL, Cell, TaskRef, subset
+from tlbench.kinds import Kind, kind_named
+from tlbench.sources import DataSource
+from tlbench.task import Example, Span, Splits, Task
+
+_LAYOUT = 1
+"""Version of the cache's layout and of the steps in this module."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The examples of one task, ready for cells.
+
+    Attributes:
+        train: Training side, without exact duplicates of test examples.
+        validation: Official validation split without duplicates of test examples, or empty.
+        test: Test examples after the cap.
+        labels: Sorted label space of the training side; a model predicts these.
+        all_labels: Label space of training side and test together; metrics use these.
+        notes: Counts that the record keeps.
+        fingerprints: SHA-256 of the rows, by split.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    labels: tuple[str, ...]
+    all_labels: tuple[str, ...]
+    notes: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CellData:
+    """The examples of one cell."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    task: TaskData
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the hash of the ids drawn; paired cells have the same one."""
+        ids = [[example.id for example in part] for part in (self.train, self.validation)]
+        return digest(ids, 32)
+
+
+def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
+    """Return the data of a task, from the cache if the same identity was prepared before.
+
+    Raises:
+        UserError: the data cannot be read or break a rule of the task's kind; says which example.
+    """
+    path = source.cache / "tasks" / f"{ref.name}-{digest([_LAYOUT, PROTOCOL, ref], 24)}.jsonl"
+    kind = kind_named(ref.kind)
+    if path.is_file():
+        return _read(path, kind)
+    data = _prepare(task.load(source), kind, ref)
+    _write(path, data)
+    return data
+
+
+def cell_data(cell: Cell, data: TaskData) -> CellData:
+    """Draw the examples of a cell.
+
+    Raises:
+        UserError: the budget asks for more labels than the task has.
+    """
+    budget = cell.condition.budget
+    if budget != "full" and budget > len(data.train):
+        raise UserError(f"budget {budget} asks for more labels than task {cell.condition.task.name!r} has "
+                        f"({len(data.train)}): give a smaller one or 'full'")
+    train, validation = subset(cell, [example.id for example in data.train], bool(data.validation))
+    held = tuple(data.train[i] for i in validation) or data.validation
+    return CellData(tuple(data.train[i] for i in train), held, data.test, data)
+
+
+def _prepare(splits: Splits, kind: Kind, ref: TaskRef) -> TaskData:
+    parts = {"train": list(splits.train), "validation": list(splits.validation or ()), "test": list(splits.test)}
+    for name, part in parts.items():
+        _check(part, kind, ref, name)
+    held_out = {_normal(kind.text(example)) for example in parts["test"]}
+    removed = {}
+    for name in ("train", "validation"):
+        kept = [example for example in parts[name] if _normal(kind.text(example)) not in held_out]
+        removed[name] = len(parts[name]) - len(kept)
+        parts[name] = kept
+    test = _capped(parts["test"], ref)
+    if not parts["train"] or not test:
+        raise UserError(f"task {ref.name!r} is empty: its training split has {len(parts['train'])} and its test "
+                        f"split {len(test)} usable examples")
+    labels = kind.labels(parts["train"])
+    if ref.kind == "text-classification" and len(labels) < 2:
+        raise UserError(f"task {ref.name!r} has a single class {labels[0]!r} in training: give data with two or more")
+    notes = {**splits.notes, "test_duplicates_removed": removed, "test_examples_before_cap": len(parts["test"])}
+    all_labels = tuple(sorted({*labels, *kind.labels(test)}))
+    fingerprints = {"train": _fingerprint(parts["train"]), "validation": _fingerprint(parts["validation"]),
+                    "test": _fingerprint(test)}
+    return TaskData(tuple(parts["train"]), tuple(parts["validation"]), tuple(test), labels, all_labels, notes,
+                    fingerprints)
+
+
+def _check(part: Sequence[Example], kind: Kind, ref: TaskRef, split: str) -> None:
+    seen: set[str] = set()
+    for example in part:
+        wrong = (f"is a {type(example).__name__}, but {kind.name} takes {kind.example.__name__}"
+                 if not isinstance(example, kind.example) else kind.check(example))
+        if wrong is None and example.id in seen:
+            wrong = "has an id that another example of the split has"
+        if wrong:
+            raise UserError(f"task {ref.name!r}, {split} example {example.id!r}: {wrong}; correct the task's data")
+        seen.add(example.id)
+
+
+def _capped(test: Sequence[Example], ref: TaskRef) -> list[Example]:
+    if ref.test_cap is None or len(test) <= ref.test_cap:
+        return list(test)
+    order = sorted(test, key=lambda e: hashlib.sha256(f"{PROTOCOL}|{ref.name}|test|{e.id}".encode()).digest())
+    return order[: ref.test_cap]
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _fingerprint(part: Sequence[Example]) -> str:
+    state = hashlib.sha256()
+    for example in part:
+        state.update(json.dumps(_to_list(example), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+    return state.hexdigest()
+
+
+def _to_list(example: Example) -> list[Any]:
+    values = [getattr(example, f.name) for f in fields(example)]
+    return [[[span.text, span.start] for span in value] if isinstance(value, tuple) and value
+            and isinstance(value[0], Span) else value for value in values]
+
+
+def _from_list(values: Sequence[Any], kind: Kind) -> Example:
+    names = [f.name for f in fields(kind.example)]
+    given = dict(zip(names, values, strict=True))
+    for name, value in given.items():
+        if name == "answers":
+            given[name] = tuple(Span(text, start) for text, start in value)
+        elif isinstance(value, list):
+            given[name] = tuple(value)
+    example: Example = kind.example(**given)
+    return example
+
+
+def _write(path: Path, data: TaskData) -> None:
+    head = {"labels": data.labels, "all_labels": data.all_labels, "notes": data.notes,
+            "fingerprints": data.fingerprints,
+            "sizes": [len(data.train), len(data.validation), len(data.test)]}
+    lines = [json.dumps(head, ensure_ascii=True)]
+    lines += [json.dumps(_to_list(e), ensure_ascii=True) for e in (*data.train, *data.validation, *data.test)]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def _read(path: Path, kind: Kind) -> TaskData:
+    with path.open(encoding="utf-8") as file:
+        head = json.loads(file.readline())
+        examples = [_from_list(json.loads(line), kind) for line in file]
+    n_train, n_validation, _ = head["sizes"]
+    return TaskData(
+        tuple(examples[:n_train]),
+        tuple(examples[n_train : n_train + n_validation]),
+        tuple(examples[n_train + n_validation :]),
+        tuple(head["labels"]),
+        tuple(head["all_labels"]),
+        head["notes"],
+        head["fingerprints"],
+    )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all: temporary name, flushed to disk, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

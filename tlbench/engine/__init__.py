@@ -1,0 +1,1 @@
+"""The neural engine: torch lives here."""

@@ -1,0 +1,231 @@
+"""Trunks: one way to load encoders, decoders and encoder-decoders, from weights or at random, always in float32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tlbench.engine.dropout import ATTENTION, register, replace_dropout
+from tlbench.errors import UserError
+from tlbench.model import Architecture, Model, file_sha256
+
+_OWN_ATTENTION = frozenset({"bert", "camembert", "distilbert", "electra", "gpt2", "mt5", "roberta", "t5",
+                            "xlm-roberta"})
+"""Model types whose attention is exactly softmax(QK + bias + mask)V, so that tlbench's own may stand in."""
+
+_LORA_QUERY_VALUE = {
+    "bert": ["query", "value"], "camembert": ["query", "value"], "electra": ["query", "value"],
+    "roberta": ["query", "value"], "xlm-roberta": ["query", "value"], "distilbert": ["q_lin", "v_lin"],
+    "gpt2": ["c_attn"], "t5": ["q", "v"], "mt5": ["q", "v"],
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a trunk is made from.
+
+    Attributes:
+        model: The model.
+        architecture: Its family, type and identity.
+        generates: Whether the whole generating model is needed, not the trunk alone.
+        offline: Never open a socket.
+    """
+
+    model: Model
+    architecture: Architecture
+    generates: bool
+    offline: bool = False
+
+
+def load_tokenizer(source: Source) -> Any:
+    """Return the model's fast tokenizer.
+
+    Raises:
+        UserError: the model has none, or none that reports character offsets.
+    """
+    return _tokenizer(_place_of(source), source.model.revision, source.model.trust_remote_code, source.offline)
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = Path(place)
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")
+    missing = folder.is_dir() and not any((folder / name).is_file() for name in names)
+    try:
+        if missing:
+            raise OSError("no tokenizer files")
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=trust,
+                                                  local_files_only=offline)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {place!r} comes without a usable tokenizer: save one beside it with "
+                        "tokenizer.save_pretrained") from error
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer of {place!r} reports no character offsets: save a tokenizer.json beside it")
+    return tokenizer
+
+
+def load_trunk(source: Source, random: bool, seed: int) -> nn.Module:
+    """Return a fresh trunk in float32, in eval mode.
+
+    Args:
+        source: Model and role.
+        random: Random weights of the same architecture instead of the published ones.
+        seed: Seed of the random weights.
+
+    Raises:
+        UserError: the weights are missing, pickled, or not the ones that the model declares.
+    """
+    if random:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            trunk = _from_config(source)
+    else:
+        trunk = copy.deepcopy(_pretrained(_Key(source)))
+    if not torch.cuda.is_available():
+        replace_dropout(trunk)
+    return trunk.eval()
+
+
+class _Key:
+    """Hashable by the identity of the weights, so that the cache is keyed by content."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.identity = (str(source.architecture.identity), source.generates)
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.identity == other.identity
+
+
+@lru_cache(maxsize=2)
+def _pretrained(key: _Key) -> nn.Module:
+    source = key.source
+    _check_weights(source.model)
+    try:
+        trunk = _auto(source).from_pretrained(
+            _place_of(source), revision=source.model.revision, dtype=torch.float32, use_safetensors=True,
+            attn_implementation=_attention(source.architecture), local_files_only=source.offline,
+            trust_remote_code=source.model.trust_remote_code, **_no_pooler(source))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
+                        "safetensors weights that transformers knows") from error
+    return _inner(trunk, source)
+
+
+def _from_config(source: Source) -> nn.Module:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(_place_of(source), revision=source.model.revision,
+                                        local_files_only=source.offline,
+                                        trust_remote_code=source.model.trust_remote_code)
+    trunk = _auto(source).from_config(config, dtype=torch.float32,
+                                      attn_implementation=_attention(source.architecture), **_no_pooler(source))
+    return _inner(trunk, source)
+
+
+def _auto(source: Source) -> Any:
+    import transformers
+
+    register()
+    if not source.generates:
+        return transformers.AutoModel
+    if source.architecture.family == "encoder-decoder":
+        return transformers.AutoModelForSeq2SeqLM
+    return transformers.AutoModelForCausalLM
+
+
+def _inner(trunk: nn.Module, source: Source) -> nn.Module:
+    """Return the part that is used: the encoder of an encoder-decoder unless it generates."""
+    if source.generates or source.architecture.family != "encoder-decoder":
+        return trunk
+    get_encoder: Callable[[], nn.Module] = trunk.get_encoder  # type: ignore[assignment]
+    return get_encoder()
+
+
+def _no_pooler(source: Source) -> dict[str, Any]:
+    """Leave out BERT's next-sentence pooler: no head of tlbench uses it."""
+    has_pooler = source.architecture.model_type in {"bert", "roberta", "xlm-roberta", "camembert"}
+    return {"add_pooling_layer": False} if has_pooler and not source.generates else {}
+
+
+def _attention(architecture: Architecture) -> str:
+    on_cpu = not torch.cuda.is_available()
+    return ATTENTION if on_cpu and architecture.model_type in _OWN_ATTENTION else "sdpa"
+
+
+def _place_of(source: Source) -> str:
+    folder = source.model.folder()
+    return str(folder) if folder is not None else source.model.reference
+
+
+def _check_weights(model: Model) -> None:
+    folder = model.folder()
+    if folder is None:
+        return
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"model {model.name!r} has no safetensors weights in {str(folder)!r}; pickled weights are "
+                        "refused because loading them runs code: convert them with save_pretrained")
+    if model.sha256 and file_sha256(folder / "model.safetensors") != model.sha256:
+        raise UserError(f"the weights of model {model.name!r} in {str(folder)!r} are not the published ones (their "
+                        "SHA-256 differs): install the package again")
+
+
+def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int) -> int:
+    """Return how many tokens of a text may be used: what is wanted, or what the model can hold."""
+    config: Any = trunk.config
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if config.model_type in {"t5", "mt5", "umt5", "longt5"}:
+        limit = None  # relative positions; n_positions is a leftover of pre-training
+    if config.model_type in {"roberta", "xlm-roberta", "camembert"} and limit:
+        limit -= 2  # positions start behind the padding index
+    return int(min(wanted, limit or wanted, tokenizer.model_max_length or wanted))
+
+
+def add_lora(trunk: nn.Module, adapter: Any, model_type: str, seed: int) -> nn.Module:
+    """Return the trunk with LoRA adapters; everything else in it is frozen.
+
+    Raises:
+        UserError: `query-value` is asked of an architecture whose projections are not known.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    targets: Any = "all-linear"
+    if adapter.targets == "query-value":
+        targets = _LORA_QUERY_VALUE.get(model_type)
+        if targets is None:
+            raise UserError(f"LoRA on query-value is not known for architecture {model_type!r}: use "
+                            "lora(targets=all-linear)")
+    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout,
+                        target_modules=targets, fan_in_fan_out=model_type == "gpt2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted: nn.Module = get_peft_model(trunk, config)  # type: ignore[arg-type]
+    if not torch.cuda.is_available():
+        replace_dropout(adapted)
+    return adapted
+
+
+def frozen_for_head(trunk: nn.Module) -> list[nn.Parameter]:
+    """Return what feature extraction freezes in a generating encoder-decoder.
+
+    The encoder, and the shared embedding and output matrix; the decoder's own blocks stay trainable.
+    """
+    encoder: nn.Module = trunk.get_encoder()  # type: ignore[operator]
+    frozen = {id(p): p for p in encoder.parameters()}
+    for embedding in (trunk.get_input_embeddings(), trunk.get_output_embeddings()):  # type: ignore[operator]
+        if embedding is not None:
+            frozen |= {id(p): p for p in embedding.parameters()}
+    return list(frozen.values())
+

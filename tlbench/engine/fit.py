@@ -1,0 +1,204 @@
+"""The one training loop. No strategy owns it; a Phase says what it does."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tlbench.engine import optimizer
+from tlbench.engine.dropout import MASKS
+from tlbench.engine.encoding import Encoded, evaluation_batches, training_batches
+from tlbench.engine.machine import Machine
+from tlbench.engine.place import Place
+from tlbench.engine.precision import Precision, autocast
+from tlbench.setups import Phase, Plateau, Recipe
+
+_EVALUATIONS = 5
+"""Validation losses taken over the length of fine-tuning; a plateau stop takes them at the same distance."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that training needs beside the machine.
+
+    Attributes:
+        train: Encoded training examples.
+        validation: Encoded validation examples; may hold none.
+        phase: What is trained, how, and until when.
+        select_last: Take the last step instead of the best validation loss (budgets of 100 and below).
+        seeds: Seeds of the streams `order` and `dropout`.
+        precision: Numeric precision.
+        micro_batch: Examples that fit into memory at once, on each rank.
+        progress: Called with the share of the work done, 0..1.
+    """
+
+    train: Encoded
+    validation: Encoded
+    phase: Phase
+    select_last: bool
+    seeds: dict[str, int]
+    precision: Precision
+    micro_batch: int
+    progress: Callable[[float], None] = lambda share: None
+
+
+@dataclass
+class Fitted:
+    """What training reports; becomes the record's `training` group."""
+
+    steps: int = 0
+    best_step: int = 0
+    stop_reason: str = "steps"
+    examples_seen: int = 0
+    tokens_seen: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def planned_steps(recipe: Recipe, examples: int) -> int:
+    """Return the steps of an ordinary fine-tuning: its epochs, at least `min_steps`."""
+    return max(recipe.min_steps, math.ceil(recipe.epochs * math.ceil(examples / recipe.batch_size)))
+
+
+def fit(machine: Machine, job: Job, place: Place) -> Fitted:
+    """Train a machine in place and leave it with the selected weights, in eval mode.
+
+    Returns:
+        Steps, curve, stop reason and what was seen. Training on 1 or N ranks takes the same batches; the loss of
+        a step is divided by the whole batch's weight, so N ranks compute the same gradient.
+    """
+    return _Training(machine, job, place).run()
+
+
+class _Training:
+    """One run of the loop: its state is what the steps share."""
+
+    def __init__(self, machine: Machine, job: Job, place: Place) -> None:
+        recipe = job.phase.recipe
+        self.machine, self.job, self.place, self.recipe = machine, job, place, recipe
+        self.wrapped = place.wrap(machine)
+        self.optimizer = optimizer.build(machine.trunk, machine.head, recipe)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.moving = [p for p in machine.parameters() if p.requires_grad]
+        self.usual = planned_steps(recipe, job.train.examples)
+        self.plateau = job.phase.stop if isinstance(job.phase.stop, Plateau) else None
+        self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
+        self.every = max(1, self.usual // _EVALUATIONS)
+        self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps")
+        self.best, self.waiting = math.inf, 0
+        self.best_weights: list[torch.Tensor] = []
+
+    def run(self) -> Fitted:
+        start = time.perf_counter()
+        MASKS.seed(self.job.seeds["dropout"] + self.place.rank)
+        torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)
+        batches = self._batches()
+        recent: list[torch.Tensor] = []
+        for step in range(1, self.total + 1):
+            recent.append(self._step(step, next(batches)))
+            if (step % self.every == 0 or step == self.total) and self._evaluate(step, recent):
+                break
+        self._restore()
+        self.fitted.seconds = time.perf_counter() - start
+        return self.fitted
+
+    def _batches(self) -> Iterator[list[int]]:
+        generator = np.random.default_rng(self.job.seeds["order"])
+        return training_batches(self.job.train.tokens.lengths, self.recipe.batch_size, self.recipe.length_window,
+                                generator)
+
+    def _step(self, step: int, rows: list[int]) -> torch.Tensor:
+        """Take one optimizer step on a batch and return this rank's share of its mean loss."""
+        job, place = self.job, self.place
+        self.wrapped.train()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self._schedule(step)
+        weight = self.machine.form.weight(job.train, rows)
+        mine = rows[place.rank :: place.world]
+        spare = not mine  # a rank without a row of a short batch must still take part in the collective
+        parts = [mine[i : i + job.micro_batch] for i in range(0, len(mine), job.micro_batch)] or [rows[:1]]
+        total = torch.zeros((), device=place.device)
+        for number, part in enumerate(parts, start=1):
+            with self._synchronised(number == len(parts)):
+                with autocast(job.precision, place.device):
+                    loss = self.wrapped(job.train.batch(part, place.device)) * (0.0 if spare else 1.0)
+                place.accelerator.backward(loss * (place.world / weight))
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.moving, self.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fitted.steps = step
+        self.fitted.examples_seen += len(rows)
+        self.fitted.tokens_seen += int(job.train.tokens.lengths[rows].sum())
+        job.progress(step / self.total)
+        return total / weight
+
+    def _synchronised(self, last: bool) -> Any:
+        return contextlib.nullcontext() if last else self.place.accelerator.no_sync(self.wrapped)
+
+    def _schedule(self, step: int) -> float:
+        """Return the factor on the learning rate: linear warm-up, then linear to 0, or constant for a plateau."""
+        warm = max(1, round(self.usual * self.recipe.warmup))
+        if step <= warm:
+            return step / warm
+        return 1.0 if self.plateau else (self.total - step + 1) / (self.total - warm + 1)
+
+    def _evaluate(self, step: int, recent: list[torch.Tensor]) -> bool:
+        """Take both losses, keep the best weights, and return whether training ends here."""
+        train_loss = float(self.place.sum(torch.stack(recent)).mean())
+        recent.clear()
+        if not math.isfinite(train_loss):
+            self.fitted.stop_reason = "diverged"
+            return True
+        validation = mean_loss(self.machine, self.job.validation, self.job.precision, self.place)
+        point = {"step": step, "train_loss": train_loss}
+        if validation is not None:
+            point["validation_loss"] = validation
+        self.fitted.curve.append(point)
+        watched = train_loss if self.job.select_last or validation is None else validation
+        if not self.job.select_last and validation is not None and validation < self.best:
+            self.fitted.best_step = step
+            self.best_weights = [p.detach().clone() for p in self.moving]
+        improved = watched < self.best * (1 - (self.plateau.tolerance if self.plateau else 0.0))
+        self.best = min(self.best, watched)
+        return self._stalled(improved)
+
+    def _stalled(self, improved: bool) -> bool:
+        self.waiting = 0 if improved else self.waiting + 1
+        if self.plateau is None or self.waiting < self.plateau.patience or self.fitted.steps < self.usual:
+            return False
+        self.fitted.stop_reason = "plateau"
+        return True
+
+    def _restore(self) -> None:
+        """Leave the machine with the selected weights."""
+        if self.fitted.best_step:
+            with torch.no_grad():
+                for p, best in zip(self.moving, self.best_weights, strict=True):
+                    p.copy_(best)
+        else:
+            self.fitted.best_step = self.fitted.steps
+        self.machine.eval()
+
+
+@torch.no_grad()
+def mean_loss(machine: Machine, encoded: Encoded, precision: Precision, place: Place) -> float | None:
+    """Return the mean loss over encoded examples, the same number on 1 and on N ranks; `None` without examples."""
+    if not encoded.examples:
+        return None
+    machine.eval()
+    plan = evaluation_batches(encoded.tokens.lengths)
+    found: list[tuple[int, float]] = []
+    for index in range(place.rank, len(plan), place.world):
+        with autocast(precision, place.device):
+            found.append((index, float(machine(encoded.batch(plan[index], place.device)))))
+    total = sum(loss for _, loss in sorted(place.gather(found)))
+    return total / machine.form.weight(encoded, range(len(encoded)))

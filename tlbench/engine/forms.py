@@ -1,0 +1,245 @@
+"""Forms: the neural side of a kind. What a text is to a model, the head, its loss, and back to task space."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tlbench.engine.encoding import Encoded, Ragged
+from tlbench.strategy import Family, Prediction
+from tlbench.task import Example
+
+if TYPE_CHECKING:
+    from tlbench.engine.machine import Machine
+
+Batch = dict[str, torch.Tensor]
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a form knows about model and task.
+
+    Attributes:
+        tokenizer: A fast tokenizer of transformers.
+        family: Family of the model.
+        pooling: `mean` or `cls`.
+        max_length: Tokens of a row.
+        max_target_length: Tokens of a target, for generation.
+        labels: Label space of the task.
+    """
+
+    tokenizer: Any
+    family: Family
+    pooling: str
+    max_length: int
+    max_target_length: int
+    labels: tuple[str, ...]
+
+
+class Form(ABC):
+    """The neural side of one kind.
+
+    Attributes:
+        generates: Whether the whole generating model is used, without a head.
+        pooled: Whether frozen features are one vector per row instead of one per token.
+    """
+
+    generates = False
+    pooled = False
+
+    def __init__(self, frame: Frame) -> None:
+        """Remember model and task."""
+        self.frame = frame
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Return token arrays with everything that loss and decoding need."""
+
+    @abstractmethod
+    def outputs(self) -> int:
+        """Return the width of the head's output; 0 without a head."""
+
+    @abstractmethod
+    def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the summed loss of a batch, a float32 scalar."""
+
+    @abstractmethod
+    def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
+        """Return by how much the summed loss of these rows is divided: examples, words or target tokens."""
+
+    def scores(self, machine: Machine, batch: Batch) -> torch.Tensor:
+        """Return the head's output: (rows, tokens, width), or (rows, width) where the form pools."""
+        hidden = machine.hidden(batch)
+        if self.pooled and "hidden" in batch:
+            hidden = hidden[:, 0]
+        elif self.pooled:
+            hidden = self.pool(hidden, batch["attention_mask"])
+        assert machine.head is not None
+        return machine.head(hidden).float()
+
+    def pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return one vector per row, (rows, width), from (rows, tokens, width): masked mean or first token."""
+        if self.frame.pooling == "cls" and self.frame.family == "encoder":
+            return hidden[:, 0]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def raw(self, machine: Machine, batch: Batch) -> list[Any]:
+        """Return what decoding needs of each row of a batch, as NumPy arrays."""
+        scores = self.scores(machine, batch).cpu().numpy()
+        lengths = batch["attention_mask"].sum(1).tolist()
+        return [row if self.pooled else row[:length] for row, length in zip(scores, lengths, strict=True)]
+
+    @abstractmethod
+    def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
+        """Return one prediction per example, in task space, from the raw output of each row."""
+
+    def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any) -> Any:
+        """Return the tokenizer's encoding, truncated to the frame's length."""
+        options = {"truncation": True, "max_length": self.frame.max_length, **options}
+        return self.frame.tokenizer(list(texts), list(pairs) if pairs is not None else None, **options)
+
+
+def ragged_of(encoding: Any) -> tuple[Ragged, dict[str, Ragged]]:
+    """Return the token ids of a tokenizer's encoding, and its segment ids where the model uses them."""
+    extra = {}
+    if "token_type_ids" in encoding:
+        extra["token_type_ids"] = Ragged.of(encoding["token_type_ids"])
+    # A text of which the tokenizer leaves nothing still needs one position for the model to run.
+    return Ragged.of([row or [0] for row in encoding["input_ids"]]), extra
+
+
+class ClassificationForm(Form):
+    """Pool and classify a text or a pair."""
+
+    pooled = True
+
+    def encode(self, examples: Sequence[Any]) -> Encoded:
+        """Tokenize texts (with their pairs); the label's index goes with each row, -100 if it is unknown."""
+        pairs = [e.text_pair or "" for e in examples] if any(e.text_pair is not None for e in examples) else None
+        tokens, extra = ragged_of(self.tokenize([e.text for e in examples], pairs))
+        targets = np.array([self._target(e.label) for e in examples])
+        return Encoded(tokens, np.arange(len(examples)), len(examples), extra, {"labels": targets})
+
+    def _target(self, label: Any) -> Any:
+        return self.frame.labels.index(label) if label in self.frame.labels else IGNORED
+
+    def outputs(self) -> int:
+        """Return the number of classes."""
+        return len(self.frame.labels)
+
+    def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the summed cross-entropy."""
+        return nn.functional.cross_entropy(scores, batch["labels"], reduction="sum", ignore_index=IGNORED)
+
+    def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
+        """Return the number of rows."""
+        return float(len(rows))
+
+    def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
+        """Return the class with the highest score."""
+        return [self.frame.labels[int(np.argmax(row))] for row in raw]
+
+
+class RegressionForm(ClassificationForm):
+    """Pool and predict a number."""
+
+    def _target(self, label: Any) -> Any:
+        return np.float32(label)
+
+    def outputs(self) -> int:
+        """Return 1."""
+        return 1
+
+    def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the summed squared error."""
+        return nn.functional.mse_loss(scores[:, 0], batch["labels"].float(), reduction="sum")
+
+    def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
+        """Return the number."""
+        return [float(row[0]) for row in raw]
+
+
+class TaggingForm(Form):
+    """Tag each word at one of its tokens: the first, or the last for a decoder, which has then read the word."""
+
+    def encode(self, examples: Sequence[Any]) -> Encoded:
+        """Tokenize the words joined by spaces; texts longer than the model become several rows."""
+        texts = [" ".join(e.words) for e in examples]
+        encoding = self.tokenize(texts, return_overflowing_tokens=True, return_offsets_mapping=True)
+        owner = np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64)
+        words, tags = [], []
+        for row, example in enumerate(owner.tolist()):
+            places = self._places(texts[example], examples[example].words, encoding["offset_mapping"][row])
+            words.append(places)
+            tags.append([self._tag(examples[example].tags[w]) if w >= 0 else IGNORED for w in places])
+        tokens, extra = ragged_of(encoding)
+        extra |= {"word": Ragged.of([row or [-1] for row in words], -1),
+                  "labels": Ragged.of([row or [IGNORED] for row in tags], IGNORED)}
+        return Encoded(tokens, owner, len(examples), extra)
+
+    def _tag(self, tag: str | None) -> int:
+        return self.frame.labels.index(tag) if tag in self.frame.labels else IGNORED
+
+    def _places(self, text: str, words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+        """Return for each token the word that is tagged at it, or -1."""
+        starts = np.cumsum([0, *[len(word) + 1 for word in words]])
+        of_token = []
+        for start, end in offsets:
+            start = trimmed(text, start, end)
+            of_token.append(int(np.searchsorted(starts, start, side="right")) - 1 if start < end else -1)
+        chosen: dict[int, int] = {}
+        for place, word in enumerate(of_token):
+            if word >= 0 and (self.frame.family == "decoder" or word not in chosen):
+                chosen[word] = place
+        marked = [-1] * len(of_token)
+        for word, place in chosen.items():
+            marked[place] = word
+        return marked
+
+    def outputs(self) -> int:
+        """Return the number of tags."""
+        return len(self.frame.labels)
+
+    def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the cross-entropy summed over tagged words."""
+        return nn.functional.cross_entropy(scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum",
+                                           ignore_index=IGNORED)
+
+    def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
+        """Return the number of tagged words."""
+        return float(max(1, sum(int((encoded.ragged["labels"].row(row) != IGNORED).sum()) for row in rows)))
+
+    def decode(self, examples: Sequence[Any], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
+        """Return a tag per word; a word that no token stands for is outside, and tags are made legal IOB2."""
+        tags = [["O"] * len(e.words) for e in examples]
+        for row, scores in enumerate(raw):
+            best = np.argmax(scores, axis=-1)
+            for place, word in enumerate(encoded.ragged["word"].row(row).tolist()):
+                if word >= 0 and place < len(best):
+                    tags[int(encoded.owner[row])][word] = self.frame.labels[int(best[place])]
+        return [legal(sequence) for sequence in tags]
+
+
+def legal(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return legal IOB2: an inside tag that continues no entity of its type begins one."""
+    out: list[str] = []
+    for tag in tags:
+        if tag.startswith("I-") and (not out or out[-1][1:] != tag[1:]):
+            tag = "B-" + tag[2:]
+        out.append(tag)
+    return tuple(out)
+
+
+def trimmed(text: str, start: int, end: int) -> int:
+    """Return where a token's text begins: Metaspace tokenizers count the space in front of a word as its own."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start

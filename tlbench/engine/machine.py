@@ -1,0 +1,109 @@
+"""A machine: trunk, head and form together, the one module that is trained and asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tlbench.engine.families import Source, add_lora, frozen_for_head, load_tokenizer, load_trunk, max_positions
+from tlbench.engine.forms import Batch, ClassificationForm, Form, Frame, RegressionForm, TaggingForm
+from tlbench.engine.generation import GenerationForm
+from tlbench.engine.spans import SpanForm
+from tlbench.setups import Random, Setup, Trainable
+
+FORMS: dict[str, type[Form]] = {
+    "text-classification": ClassificationForm,
+    "text-regression": RegressionForm,
+    "token-classification": TaggingForm,
+    "question-answering": SpanForm,
+    "text-generation": GenerationForm,
+}
+
+
+class Machine(nn.Module):
+    """What is trained: a trunk, and tlbench's own linear head on its hidden states.
+
+    Trunk, head and features mean the same for every family: encoder-decoders use their encoder for all kinds
+    but generation. The head starts from N(0, 0.02) with zero bias.
+    """
+
+    def __init__(self, trunk: nn.Module, form: Form, head_seed: int) -> None:
+        """Put a fresh head on a trunk."""
+        super().__init__()
+        self.trunk = trunk
+        self.form = form
+        self.head: nn.Linear | None = None
+        self.head_only = False
+        if form.outputs():
+            config: Any = trunk.config
+            self.head = nn.Linear(config.hidden_size, form.outputs())
+            generator = torch.Generator().manual_seed(head_seed)
+            nn.init.normal_(self.head.weight, std=0.02, generator=generator)
+            nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return the summed loss of a batch, a float32 scalar."""
+        return self.form.loss(self.form.scores(self, batch), batch)
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """Return the trunk's hidden states (rows, tokens, width), or the cached features of the batch."""
+        if "hidden" in batch:
+            return batch["hidden"]
+        given = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+        states: torch.Tensor = self.trunk(**given).last_hidden_state
+        return states
+
+    def train(self, mode: bool = True) -> Machine:
+        """Switch dropout on; a trunk of which only the head is trained stays in eval mode.
+
+        For generation the decoder is the head: the encoder alone stays in eval mode.
+        """
+        super().train(mode)
+        if mode and self.head_only:
+            frozen = self.trunk.get_encoder() if self.form.generates else self.trunk  # type: ignore[operator]
+            frozen.eval()
+        return self
+
+    def release(self, trainable: Trainable) -> None:
+        """Say which weights move: all, the head alone, or adapters and head."""
+        self.head_only = trainable == "head"
+        if trainable == "adapters":
+            return  # peft has frozen everything but its own weights
+        for p in self.trunk.parameters():
+            p.requires_grad_(trainable == "all" or self.form.generates)
+        if self.head_only and self.form.generates:
+            for p in frozen_for_head(self.trunk):
+                p.requires_grad_(False)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many weights there are and how many of them move."""
+        return {"params_total": sum(p.numel() for p in self.parameters()),
+                "params_trainable": sum(p.numel() for p in self.parameters() if p.requires_grad)}
+
+
+def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seeds: dict[str, int]) -> Machine:
+    """Return the machine of a Setup, before training.
+
+    Args:
+        source: Model and role.
+        setup: The resolved Setup.
+        kind: Kind of the task.
+        labels: Label space of the task.
+        seeds: Seeds of the streams `init`, `head` and `adapters`.
+
+    Raises:
+        UserError: weights or tokenizer cannot be loaded.
+    """
+    tokenizer = load_tokenizer(source)
+    trunk = load_trunk(source, isinstance(setup.weights, Random), seeds["init"])
+    recipe = setup.phases[0].recipe
+    frame = Frame(tokenizer, source.architecture.family, source.model.pooling,
+                  max_positions(trunk, tokenizer, recipe.max_length), recipe.max_target_length, labels)
+    form = FORMS[kind](frame)
+    for adapter in setup.adapters:
+        trunk = add_lora(trunk, adapter, source.architecture.model_type, seeds["adapters"])
+    machine = Machine(trunk, form, seeds["head"])
+    machine.release(setup.phases[0].trainable)
+    return machine

@@ -1,0 +1,73 @@
+"""Numeric precision: chosen once per machine by a probe, recorded, and switched on around each step."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from tlbench.canonical import digest
+from tlbench.data import write_atomically
+from tlbench.grid import PrecisionPolicy
+
+Precision = Literal["fp32", "bf16"]
+_SHAPE = (1024, 384, 1536)
+_WORTH = 1.6
+"""How much faster bf16 products must be before autocast pays for its conversions."""
+
+
+def instruction_set() -> str:
+    """Return the CPU's matrix instructions as torch sees them, for the numerics class."""
+    level = torch.backends.cpu.get_cpu_capability()
+    flags = [name for name, test in (("amx", "_is_amx_tile_supported"), ("bf16", "_is_avx512_bf16_supported"))
+             if getattr(torch.cpu, test, lambda: False)()]
+    return "+".join([level, *flags])
+
+
+def choose(policy: PrecisionPolicy, device: torch.device, cache: Path) -> Precision:
+    """Return the precision of all cells of a run.
+
+    `auto` takes bf16 autocast on a GPU that has it, and on a CPU where a product of a small encoder's shape is
+    at least 1.6 times as fast in bf16. The probe's answer is cached per machine, so that a resumed run and its
+    workers use the same.
+    """
+    if policy != "auto":
+        return policy
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cpu":
+        return "fp32"
+    facts = [platform.machine(), platform.processor(), instruction_set(), torch.__version__, _SHAPE, _WORTH]
+    path = cache / "precision" / f"{digest(facts, 16)}.json"
+    if path.is_file():
+        cached: Precision = json.loads(path.read_text())["precision"]
+        return cached
+    ratio = _seconds(torch.float32) / _seconds(torch.bfloat16)
+    chosen: Precision = "bf16" if ratio >= _WORTH else "fp32"
+    write_atomically(path, json.dumps({"precision": chosen, "bf16_speed_up": round(ratio, 2)}).encode())
+    return chosen
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """Return the median time of one matrix product."""
+    m, k, n = _SHAPE
+    a, b = torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    return sorted(times[2:])[len(times[2:]) // 2]
+
+
+@contextmanager
+def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Run the block in the given precision; parameters stay float32."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=True):
+        yield

@@ -1,0 +1,40 @@
+"""The frozen recipes of the quick tier: what an ordinary fine-tuning is, per kind and architecture.
+
+They are data: a resolved Setup holds every number, so an edit here changes the keys of the cells it touches.
+Learning rates follow the usual choices for small encoders (5e-5 to 1e-4, BERT and MiniLM) and, for T5-like
+models, the relative step sizes of RMS-scaled AdamW (nanoT5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tlbench.setups import Phase, Recipe, Setup
+from tlbench.task import Budget
+
+T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
+
+_BY_KIND = {
+    "text-classification": Recipe(learning_rate=1e-4, epochs=8, min_steps=120, max_length=128),
+    "text-regression": Recipe(learning_rate=1e-4, epochs=6, min_steps=120, max_length=128),
+    "token-classification": Recipe(learning_rate=2e-4, epochs=8, min_steps=150, max_length=128),
+    "question-answering": Recipe(learning_rate=2e-4, epochs=5, min_steps=150, max_length=256),
+    "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=8, min_steps=200, max_length=192),
+}
+_FULL_EPOCHS = 3.0
+
+
+def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
+    """Return the Setup that `finetune` leaves as it is.
+
+    Args:
+        kind: Kind of the task.
+        model_type: `model_type` of the model's config; `None` for strategies that use no model.
+        budget: Labels; `full` trains for three epochs.
+    """
+    recipe = _BY_KIND[kind]
+    if budget == "full" or (isinstance(budget, int) and budget >= 5000):
+        recipe = replace(recipe, epochs=_FULL_EPOCHS, learning_rate=recipe.learning_rate / 2)
+    if model_type in T5_LIKE:
+        recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2, weight_decay=0.0)
+    return Setup(phases=(Phase(recipe=recipe),))

@@ -1,0 +1,123 @@
+"""Strategy specifications: `lora(rank=4)+augment` to strategies, and strategies to a Setup."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from tlbench.errors import UserError
+from tlbench.grid import StrategyPart, StrategyRef
+from tlbench.recipes import default_setup
+from tlbench.registry import Registry
+from tlbench.setups import Setup
+from tlbench.strategy import ExternalData, Offer, Strategy
+
+_PART = re.compile(r"([A-Za-z0-9_.-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """Split at a separator that stands outside parentheses; empty pieces are dropped."""
+    pieces, depth, start = [], 0, 0
+    for place, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == separator and depth == 0:
+            pieces.append(text[start:place])
+            start = place + 1
+    pieces.append(text[start:])
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
+    """Return the strategies that a specification names, in order.
+
+    Raises:
+        UserError: an unknown strategy or field, a malformed value, or two writers of one part.
+    """
+    parts = tuple(_parse_part(piece, registry) for piece in split_outside(text, "+"))
+    if not parts:
+        raise UserError(f"strategy {text!r} is empty: name one, for example 'finetune'")
+    for place, part in enumerate(parts):
+        for other in parts[:place]:
+            clash = sorted(part.writes & other.writes)
+            if clash:
+                raise UserError(f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
+                                f"the {clash[0]}, so drop one of them")
+    return parts
+
+
+def _parse_part(text: str, registry: Registry) -> Strategy:
+    match = _PART.fullmatch(text)
+    if not match:
+        raise UserError(f"strategy {text!r} is malformed: write name or name(field=value)")
+    cls = registry.strategy(match[1])
+    allowed = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    config: dict[str, Any] = {}
+    for piece in split_outside(match[2] or "", ","):
+        name, equals, value = (part.strip() for part in piece.partition("="))
+        if not equals or name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(allowed) or 'none'}"
+            raise UserError(f"strategy {match[1]!r} has no field {name!r}: {hint}")
+        try:
+            config[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            config[name] = value
+    return _checked(cls, config)
+
+
+def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
+    """Make the strategy and check each given value against the type of its default."""
+    default = cls()
+    for name, value in config.items():
+        want = type(getattr(default, name))
+        if want is float and isinstance(value, int) and not isinstance(value, bool):
+            config[name] = value = float(value)
+        if want is not type(None) and type(value) is not want:
+            raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a {want.__name__}")
+    try:
+        return cls(**config)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"strategy {cls.name!r} refuses {config!r}: {error}") from error
+
+
+def label(parts: Sequence[Strategy]) -> str:
+    """Return the short name of a composition: fields that keep their default are left out."""
+    return "+".join(_label(part) for part in parts)
+
+
+def _label(part: Strategy) -> str:
+    default = type(part)()
+    changed = [f"{f.name}={getattr(part, f.name)}" for f in fields(part)  # type: ignore[arg-type]
+               if getattr(part, f.name) != getattr(default, f.name)]
+    return f"{part.name}({','.join(changed)})" if changed else part.name
+
+
+def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
+    """Return the composition as data."""
+    levels: tuple[ExternalData, ...] = ("none", "unlabeled", "labeled")
+    data = tuple(
+        StrategyPart(part.name, part.version, asdict(part), registry.origin("strategies", part.name).source)  # type: ignore[call-overload]
+        for part in parts
+    )
+    return StrategyRef(label(parts), data, all(part.transfers for part in parts),
+                       max((part.external_data for part in parts), key=levels.index))
+
+
+def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> Setup:
+    """Return the Setup of a composition: the default one, changed by each strategy in turn."""
+    setup = default_setup(offer.kind, model_type, offer.budget)
+    for part in parts:
+        setup = part.prepare(setup, offer)
+    return setup
+
+
+def unsupported(parts: Sequence[Strategy], offer: Offer) -> str | None:
+    """Return why the combination has no meaning, or `None`."""
+    if offer.family == "encoder" and offer.kind == "text-generation":
+        return "an encoder alone cannot generate text"
+    reasons = (part.unsupported(offer) for part in parts)
+    return next((reason for reason in reasons if reason), None)

@@ -1,0 +1,1 @@
+"""Content-addressed artefacts and the steps that make them."""

@@ -1,0 +1,59 @@
+"""Artefacts on disk, keyed by the content they were made from, never by time or name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.canonical import digest
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class StageStore:
+    """A folder of arrays: `<root>/<stage>/<digest of what made them>/<name>.npy`, mapped into memory."""
+
+    def __init__(self, root: Path) -> None:
+        """Remember the root; it is made when something is stored."""
+        self.root = root
+
+    def get_or_make(self, stage: str, made_from: Any, make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays that `made_from` determines, computing them if they are not there yet.
+
+        Args:
+            stage: Name of the computing step.
+            made_from: Everything the arrays depend on; must have a canonical JSON form.
+            make: Computes the arrays. Called at most once per content and machine; a disk that is full costs the
+                reuse, not the result.
+        """
+        folder = self.root / stage / digest(made_from, 40)
+        if not folder.is_dir():
+            made = make()
+            try:
+                _store(folder, made)
+            except OSError:
+                return made
+        return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+
+def _store(folder: Path, arrays: Arrays) -> None:
+    """Write all arrays under a temporary name and rename the folder: it is there whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # another process may have stored the same content first
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
