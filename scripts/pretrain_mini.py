@@ -103,6 +103,19 @@ def read_corpus(source: tlbench.DataSource) -> tuple[Texts, Texts, Mapping[str, 
     return Texts(train, french_train), Texts(held_out, french_held_out), provenance
 
 
+def write_texts(path: Path, train: Texts, held_out: Texts, provenance: Mapping[str, Any]) -> None:
+    """Keep what a run reads, so that a resumed run reads the same and a leak test can look at it."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps([asdict(train), asdict(held_out), provenance]), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_texts(path: Path) -> tuple[Texts, Texts, Mapping[str, Any]]:
+    """Return what `write_texts` kept."""
+    train, held_out, provenance = json.loads(path.read_text(encoding="utf-8"))
+    return (*(Texts(tuple(part["documents"]), tuple(part["french"])) for part in (train, held_out)), provenance)
+
+
 def divide(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split distinct texts by hash: a large part to train on and one in `HELD_OUT` to measure."""
     distinct = sorted({text for text in texts if text.strip()})
@@ -177,9 +190,11 @@ class Corpus:
 
 
 def prepare(source: tlbench.DataSource, vocabulary: int, work: Path) -> Corpus:
-    """Read the corpus, train the tokenizer unless `work` holds it already, and tokenize."""
-    texts, held_texts, provenance = read_corpus(source)
-    folder = work / "tokenizer"
+    """Read the corpus and train the tokenizer, unless `work` holds them already, and tokenize."""
+    path, folder = work / "texts.json", work / "tokenizer"
+    if not path.is_file():
+        write_texts(path, *read_corpus(source))
+    texts, held_texts, provenance = read_texts(path)
     if folder.is_dir():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     else:
@@ -442,7 +457,8 @@ def write_model(folder: Path, run: Run, tokenizer: PreTrainedTokenizerFast, card
     model = build_model(run.recipe)
     model.load_state_dict(run.model.state_dict())
     model.config.dropout_rate = FINE_TUNING_DROPOUT
-    model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -474,6 +490,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--tokens", type=int, default=Recipe.tokens, help="budget in corpus tokens (%(default)s)")
     add("--minutes", type=float, help="training time after which the schedule ends as well")
+    add("--step-size", type=float, default=Recipe.step_size, help="peak, relative to each tensor (%(default)s)")
     add("--batch", type=int, default=Recipe.batch, help="sequences per step (%(default)s)")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--work", type=Path, default=Path("/tmp/mini"), help="folder of checkpoint and tokenizer")
@@ -485,7 +502,7 @@ def main() -> None:
     """Train or continue, then write the model folder."""
     given = arguments()
     torch.set_num_threads(given.threads)
-    recipe = Recipe(tokens=given.tokens, minutes=given.minutes, batch=given.batch)
+    recipe = Recipe(tokens=given.tokens, minutes=given.minutes, batch=given.batch, step_size=given.step_size)
     given.work.mkdir(parents=True, exist_ok=True)
     corpus = prepare(tlbench.DataSource(offline=True), recipe.vocabulary, given.work)
     run, held_out = Run(recipe, corpus.train), HeldOut(corpus.held_out, corpus.train, recipe)

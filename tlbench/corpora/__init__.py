@@ -5,5 +5,9 @@ Public for tasks and pre-training: `from tlbench import corpora`, then `corpora.
 """
 
 from tlbench.corpora import apidoc, interface
+from tlbench.corpora.markup import plain, role_target, sentences
+from tlbench.corpora.parse import Docstring
+from tlbench.corpora.sections import sections
+from tlbench.corpora.split import apart
 
-__all__ = ["apidoc", "interface"]
+__all__ = ["Docstring", "apart", "apidoc", "interface", "plain", "role_target", "sections", "sentences"]

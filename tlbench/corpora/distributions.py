@@ -46,7 +46,8 @@ def files(found: metadata.Distribution, suffix: str) -> list[PurePosixPath]:
 
 def python_files(found: metadata.Distribution) -> list[SourceFile]:
     """Return the distribution's Python files without its tests."""
-    located = [(path, Path(str(found.locate_file(str(path))))) for path in files(found, ".py") if _wanted(path)]
+    located = [(path, Path(str(found.locate_file(str(path))))) for path in files(found, ".py")
+               if _wanted(path)]
     return [SourceFile(_module(path), str(place)) for path, place in located if place.is_file()]
 
 

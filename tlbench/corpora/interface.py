@@ -124,7 +124,8 @@ def _pairs(path: str) -> Iterator[tuple[str, str]]:
 def _usable(english: str, french: str) -> bool:
     """Tell a translated string of enough words that kept its placeholders."""
     long_enough = len(_WORD.findall(_PLACEHOLDER.sub(" ", english))) >= MIN_WORDS
-    short_enough = len(english.split()) <= MAX_WORDS and '{ "' not in english  # pasted settings are no strings
+    # Pasted settings are no interface strings.
+    short_enough = len(english.split()) <= MAX_WORDS and '{ "' not in english
     kept = sorted(_PLACEHOLDER.findall(english)) == sorted(_PLACEHOLDER.findall(french))
     return long_enough and short_enough and kept and bool(french) and english != french
 

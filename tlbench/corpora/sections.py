@@ -13,8 +13,8 @@ _UNDERLINE = re.compile(r"^\s*(-{3,}|={3,}|~{3,})\s*$")
 _NUMPY_PARAMETERS = {"parameters", "other parameters", "keyword arguments", "arguments"}
 _GOOGLE = re.compile(
     r"^(Args|Arguments|Parameters|Params|Keyword Args|Keyword Arguments|Kwargs|Attributes|Returns?|Yields?|"
-    r"Raises?|Examples?|Example usage|Usage|Notes?|See Also|References?|Warnings?|Inputs?|Outputs?|Shape|Tips?|"
-    r"Todo|Variables|Methods|Citation|Call arguments|Learn more)\s*:{1,2}\s*$", re.IGNORECASE)
+    r"Raises?|Examples?|Example usage|Usage|Notes?|See Also|References?|Warnings?|Inputs?|Outputs?|Shape|"
+    r"Tips?|Todo|Variables|Methods|Citation|Call arguments|Learn more)\s*:{1,2}\s*$", re.IGNORECASE)
 _GOOGLE_PARAMETERS = {"args", "arguments", "parameters", "params", "keyword args", "keyword arguments",
                       "kwargs"}
 _FIELD = re.compile(r"^\s*[:@](param|type|return|rtype|raise|arg|keyword|kwarg|see|note|yield|var|ivar)",
@@ -25,6 +25,7 @@ _GOOGLE_ITEM = re.compile(r"^[-*]?\s*(\*{0,2}`{0,2}[A-Za-z_]\w*`{0,2})\s*"
 _TYPE_TAIL = re.compile(r"^(?:`{0,2}(?:optional|required)`{0,2}|[Dd]efaults? (?:to|is|=).{0,60}|[\s,.*])+$")
 _DIRECTIVE = re.compile(r"^\.\.(\s|$)")
 _NOISE = re.compile(r"^\s*(>>>|\.\.\. |\.\.\.$|In \[|Out\[|\$ |[+|=\-]{3,}|\|.*\|\s*$|<[/!\w])")
+_SIGNATURE = re.compile(r"^[\w.]+\((?:[^()]|\([^()]*\))*\)\s*(?:->\s*\S+)?\s*(?=$|[A-Z])")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -54,6 +55,8 @@ def sections(docstring: str) -> Sections:
     """Split a docstring (dedented, as `ast.get_docstring` gives it) into its parts."""
     parts = list(_headed(docstring.splitlines()))
     head = paragraphs(parts[0][1])
+    if head:
+        head = [text for text in (_SIGNATURE.sub("", head[0]), *head[1:]) if text]
     notes: list[str] = []
     parameters: list[tuple[str, str]] = []
     for title, lines, style in parts[1:]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import TypeVar
 
 from tlbench.corpora.markup import sentences
 from tlbench.corpora.parse import Docstring
 from tlbench.corpora.sections import sections
 
+Item = TypeVar("Item")
 TEST_SHARE = 5
 MIN_WORDS = 8
 """Shorter parts ("Fit the model.") repeat everywhere and carry nothing that a test asks for."""
@@ -93,3 +95,29 @@ def _joined(passage: str) -> str:
 
 def _long(text: str) -> bool:
     return len(text.split()) >= MIN_WORDS
+
+
+def apart(
+    train: Sequence[Item], test: Sequence[Item], texts: Callable[[Item], Sequence[str]]
+) -> tuple[list[Item], list[Item], dict[str, int]]:
+    """Keep one copy of each example, and no training example that nearly repeats a test one.
+
+    Args:
+        train: Training examples.
+        test: Test examples; of exact copies the first stays.
+        texts: Returns the texts by which two examples are compared, the input first.
+
+    Returns:
+        Training examples kept, test examples kept, and how many went for which reason.
+    """
+    from tlbench.corpora.duplicates import near_duplicates, normalise
+
+    kept_test = {normalise(texts(item)[0]): item for item in reversed(test)}
+    kept_train = {normalise(texts(item)[0]): item for item in reversed(train)}
+    ours, theirs = list(reversed(kept_train.values())), list(reversed(kept_test.values()))
+    views = [(index, text) for index, item in enumerate(ours) for text in texts(item)]
+    known = [text for item in theirs for text in texts(item)]
+    near = {views[index][0] for index, _ in near_duplicates([text for _, text in views], known)}
+    counts = {"exact_duplicates": len(train) + len(test) - len(ours) - len(theirs),
+              "near_duplicates_of_test": len(near)}
+    return [item for index, item in enumerate(ours) if index not in near], theirs, counts

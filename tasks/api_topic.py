@@ -1,0 +1,88 @@
+"""api-topic: which subpackage a docstring documents, from its prose alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from tlbench import DataSource, Splits, Task, TextExample, corpora
+
+
+class ApiTopic(Task):
+    """Topic of a docstring, labelled by where its authors put the object.
+
+    The text is the docstring's prose (summary, extended description, notes) without code, markup, module paths,
+    names of packages and words of any label; the label is the subpackage. Several classes share a package, so
+    its style of writing does not give the class away.
+
+    Splits: the corpus's split map (one in five top-level objects), at most 300 and 75 examples per class.
+    Examples of one class or function share a group.
+    """
+
+    name = "api-topic"
+    kind = "text-classification"
+    summary = "subpackage that a docstring's prose describes (12 classes)"
+    licence = corpora.apidoc.LICENCE
+    suite = "embedded"
+    metric = "accuracy"
+    default_budget = 300
+    sources = ("apidoc",)
+
+    topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal", "scipy.stats",
+              "sympy.physics", "sympy.polys", "sympy.solvers", "torch.distributed", "torch.nn",
+              "transformers.generation")
+    min_words, max_words = 12, 100
+    per_topic = {"train": 300, "test": 75}
+
+    def load(self, source: DataSource) -> Splits:
+        """Return both sides of the split map, balanced as far as the topics go."""
+        corpus = corpora.apidoc.corpus(source)
+        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
+                                             lambda example: [example.text])
+        kept = {"train": _balanced(train, self.per_topic["train"]), "test": _balanced(test, self.per_topic["test"])}
+        return Splits(kept["train"], kept["test"], notes={**corpus.provenance, "removed": removed})
+
+    def identity(self, source: DataSource) -> Mapping[str, Any]:
+        """Return the fingerprint of the corpus."""
+        return corpora.apidoc.identity(source)
+
+    def unavailable(self, source: DataSource) -> str | None:
+        """Return which documentation is missing, if any."""
+        return corpora.apidoc.unavailable(source)
+
+    def _examples(self, rows: Iterable[corpora.Docstring]) -> list[TextExample]:
+        found = []
+        for row in rows:
+            topic = ".".join(row.name.split(".")[:2])
+            if topic not in self.topics:
+                continue
+            words = _masked(" ".join(corpora.sections(row.text).prose)).split()
+            if len(words) >= self.min_words:
+                found.append(TextExample(row.name, " ".join(words[:self.max_words]), topic, group=row.owner))
+        return found
+
+
+_PATH = re.compile(r"(?<![\w.])(?!(?:e\.g|i\.e)\b)~?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
+_NAMED = re.compile(
+    r"\b(?:accelerate|huggingface|hugging face|networkx|nx|nltk|numpy|np|pandas|pd|peft|pytorch|scikit-learn|scipy|"
+    r"sklearn|sympy|torch|transformers|" + "|".join({part for topic in ApiTopic.topics for part in topic.split(".")})
+    + r")\b", re.IGNORECASE)
+
+
+def _masked(paragraph: str) -> str:
+    """Return plain prose with dotted names, package names and the words of labels replaced by `NAME`."""
+    return _NAMED.sub("NAME", _PATH.sub("NAME", corpora.plain(paragraph)))
+
+
+def _balanced(examples: Iterable[TextExample], most: int) -> list[TextExample]:
+    """Keep at most so many examples per label, drawn by the hash of the id."""
+    kept: list[TextExample] = []
+    count: Counter[str | float] = Counter()
+    for example in sorted(examples, key=lambda example: sha256(example.id.encode()).digest()):
+        count[example.label] += 1
+        if count[example.label] <= most:
+            kept.append(example)
+    return sorted(kept, key=lambda example: example.id)

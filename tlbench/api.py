@@ -1,0 +1,233 @@
+"""The Python API: what the command line does, returning DataFrames."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlbench.errors import UserError
+from tlbench.planning import DEFAULT_STRATEGIES, Plan, Request, make_plan
+from tlbench.records import Record, Store
+from tlbench.registry import Registry
+from tlbench.runner import Reporter, Silent, Todo, fresh_folder, lock, run_here, todo
+from tlbench.sources import DataSource
+from tlbench.task import Budget
+from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_OUT = Path("tlbench-run")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is done: nothing here may change a score.
+
+    Attributes:
+        out: Results folder.
+        fresh: Start over in a new folder beside `out`.
+        workers: Worker processes; 1 runs cells in this process, so that times mean something.
+        retry_failed: Run failed cells again.
+        keep_predictions: Keep each prediction beside the statistics.
+        command: Command line that reproduces the run, printed on the board.
+    """
+
+    out: Path = DEFAULT_OUT
+    fresh: bool = False
+    workers: int = 1
+    retry_failed: bool = False
+    keep_predictions: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run returns.
+
+    Attributes:
+        folder: Results folder.
+        plan: All cells of the request.
+        records: Records written by this run.
+        reused: Number of cells that had a record before.
+        markdown: The board.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[Record] = field(default_factory=list)
+    reused: int = 0
+    markdown: str = ""
+
+    @property
+    def failures(self) -> list[Record]:
+        """Return the records of this run that failed."""
+        return [record for record in self.records if record.status == "failed"]
+
+
+def execute(request: Request, options: Options, source: DataSource, plugins: PluginSpec,
+            reporter: Reporter | None = None, registry: Registry | None = None) -> Ran:
+    """Run a request to its end and render the board.
+
+    Raises:
+        UserError: wrong usage, or a results folder that cannot be used.
+    """
+    registry = registry or open_registry(plugins)
+    plan = make_plan(request, registry, source)
+    folder = fresh_folder(options.out) if options.fresh else options.out
+    store = Store(folder)
+    rank = int(os.environ.get("RANK", "0"))
+    if rank != 0:
+        return _follow(request, options, source, plugins, registry, plan, store)
+    with lock(folder):
+        work = todo(plan, store, options.retry_failed)
+        records = _work(request, options, source, plugins, registry, work, store, reporter or Silent())
+        markdown = write_board(folder)
+    return Ran(folder, plan, records, work.done, markdown)
+
+
+def _follow(request: Request, options: Options, source: DataSource, plugins: PluginSpec, registry: Registry,
+            plan: Plan, store: Store) -> Ran:
+    """Take part in the cells that rank 0 chooses."""
+    _work(request, options, source, plugins, registry, todo(plan, store, options.retry_failed), store, Silent())
+    return Ran(store.folder, plan)
+
+
+def _work(request: Request, options: Options, source: DataSource, plugins: PluginSpec, registry: Registry,
+          work: Todo, store: Store, reporter: Reporter) -> list[Record]:
+    """Run the open cells in this process, or in workers; torch is imported only if there are any."""
+    if not work.cells and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return []
+    spec = shop_spec(request, options, source, plugins)
+    shop = open_shop(spec, registry)
+    shop.progress = reporter.progress
+    try:
+        work = shop.place.from_first(work)  # ranks may see different files: rank 0 decides
+        if options.workers > 1 and shop.place.world == 1:
+            from tlbench.executors.workers import run_in_workers
+
+            return run_in_workers(work, spec, shop, store, reporter)
+        return run_here(work, shop, store, reporter)
+    finally:
+        shop.place.close()
+
+
+def shop_spec(request: Request, options: Options, source: DataSource, plugins: PluginSpec) -> ShopSpec:
+    """Return the shop of a run as data: workers share the cores, or take one GPU each."""
+    import torch
+
+    gpus: tuple[str, ...] = ()
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = tuple(visible.split(",")) if visible else tuple(str(i) for i in range(torch.cuda.device_count()))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ShopSpec(plugins, request.models, source, request.precision, "quick", options.command, options.workers,
+                    max(1, cores // options.workers), gpus, options.keep_predictions)
+
+
+def write_board(folder: Path) -> str:
+    """Render the board of a results folder into `README.md` and `board.json` and return the markdown.
+
+    A board that was rendered from the same records by the same version is returned as it is.
+
+    Raises:
+        UserError: the folder holds no records, a record was changed, or the disk is full.
+    """
+    from tlbench.board.cached import render_folder
+
+    return render_folder(folder)
+
+
+def run(tasks: str | Sequence[str] = "all", *, strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
+        models: str | Sequence[str] = (), budgets: Sequence[Budget] = (), replicates: int = 3,
+        suite: str = "embedded", out: str | Path = DEFAULT_OUT, workers: int = 1, mirror: str | Path | None = None,
+        plugins: Sequence[str | Path] = (), offline: bool = False) -> pd.DataFrame:
+    """Run every model x strategy x task combination and return the board's rows.
+
+    Args:
+        tasks: Task names, or `all`.
+        strategies: Strategy specifications.
+        models: Model names, Hub ids or folders; none takes the default model of each kind.
+        budgets: Label budgets; none takes each task's default.
+        replicates: Replicates of each condition.
+        suite: Suite that `all` means.
+        out: Results folder; finished cells in it are reused.
+        workers: Worker processes.
+        mirror: Folder laid out as the Hub.
+        plugins: Python files with tasks or strategies.
+        offline: Never open a socket.
+
+    Returns:
+        One row per condition, as `tlbench.board` returns them.
+
+    Raises:
+        UserError: wrong usage; one sentence.
+    """
+    request = Request(_names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite)
+    source = DataSource(mirror=Path(mirror) if mirror else None, offline=offline)
+    ran = execute(request, Options(Path(out), workers=workers), source, PluginSpec(tuple(map(Path, plugins))))
+    return board(ran.folder)
+
+
+def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
+    """Return the cells that `run` with the same arguments would take, and whether each has a record already.
+
+    Raises:
+        UserError: wrong usage; one sentence.
+    """
+    import pandas as pd
+
+    source = DataSource(mirror=Path(given["mirror"]) if given.get("mirror") else None,
+                        offline=given.get("offline", False))
+    request = Request(_names(tasks), **{name: _names(given[name]) for name in ("strategies", "models") if name in given},
+                      **{name: given[name] for name in ("budgets", "replicates", "suite") if name in given})
+    registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
+    keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()
+    made = make_plan(request, registry, source)
+    return pd.DataFrame([
+        {"key": cell.key, "task": cell.condition.task.name, "model": cell.condition.model.name if cell.condition.model
+         else "", "strategy": cell.condition.strategy.name, "budget": cell.condition.budget,
+         "replicate": cell.replicate, "done": cell.key in keys, "unsupported": made.unsupported.get(cell.key, "")}
+        for cell in made.cells
+    ])
+
+
+def board(folder: str | Path) -> pd.DataFrame:
+    """Return the board of a results folder, one row per condition.
+
+    Raises:
+        UserError: the folder holds no records, or a record was changed.
+    """
+    import pandas as pd
+
+    from tlbench.board import as_json, build
+
+    if not Path(folder).is_dir():
+        raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first")
+    return pd.json_normalize(as_json(build(Store(Path(folder))))["rows"])
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command that reproduces a run, with the paths that are particular to this machine left out."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in ("--out", "--mirror", "--workers"):
+            skip = True
+        elif not argument.startswith(("--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
+            kept.append(argument)
+    return shlex.join(["tlbench", *kept])
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    from tlbench.specs import split_outside
+
+    return tuple(split_outside(given, ",")) if isinstance(given, str) else tuple(given)
+
+
+__all__ = ["Options", "Ran", "board", "execute", "plan", "run"]

@@ -1,0 +1,57 @@
+"""The board of a folder on disk, rendered again only if its records changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from tlbench import __version__
+from tlbench.data import write_atomically
+from tlbench.errors import UserError
+from tlbench.records import Store
+
+MARKDOWN, JSON = "README.md", "board.json"
+
+
+def render_folder(folder: Path) -> str:
+    """Write `README.md` and `board.json` of a results folder and return the markdown.
+
+    The JSON keeps a digest of the record names (which hold content hashes), so that an unchanged folder is
+    answered without reading a record.
+
+    Raises:
+        UserError: no records, a changed record, or a folder that cannot be written to.
+    """
+    store = Store(folder)
+    digest = hashlib.sha256("\n".join([__version__, *store.names()]).encode()).hexdigest()
+    held = _held(folder, digest)
+    if held is not None:
+        return held
+    from tlbench.board import as_json, build, render
+
+    board = build(store)
+    markdown = render(board)
+    content = {"rendered_from": digest, "markdown_sha256": _sha(markdown), **as_json(board)}
+    try:
+        write_atomically(folder / MARKDOWN, markdown.encode())
+        write_atomically(folder / JSON, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"the board cannot be written to {str(folder)!r} ({error.strerror}): free some space or mend "
+                        "its permissions; the records are safe") from error
+    return markdown
+
+
+def _held(folder: Path, digest: str) -> str | None:
+    """Return the markdown on disk if it was rendered from exactly these records and not edited since."""
+    try:
+        content = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        markdown = (folder / MARKDOWN).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    fits = content.get("rendered_from") == digest and content.get("markdown_sha256") == _sha(markdown)
+    return markdown if fits else None
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""The board's first paragraph: what transfer does here, in plain words, and how far that reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tlbench.board.values import Board, Row, Table
+
+_SHOWN = 6
+"""Conditions listed by name before the rest is counted."""
+
+
+def headline(board: Board) -> list[str]:
+    """Return the sentences of the first paragraph, most important first."""
+    if not board.rows:
+        return ["There are no records here yet, so there is nothing to compare."]
+    sentences = _verdicts([row for row in board.rows if row.transfers])
+    sentences += _baseline_wins(board.tables)
+    sentences += _without_transfer(board.tables)
+    sentences.append(_unfinished(board.rows))
+    sentences.append(reach(board.tables))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _verdicts(rows: Sequence[Row]) -> list[str]:
+    judged = [row for row in rows if row.best.verdict]
+    unjudged = [row for row in rows if row.best.value is not None and not row.best.verdict]
+    if not judged and not unjudged:
+        return ["No setup with transfer has a result that can be compared with a no-transfer baseline."]
+    if not judged:
+        return [f"No verdict: {_count(unjudged, 'condition')} ran with fewer than 3 replicates, so the differences "
+                "below are plain values without an interval."]
+    groups = {verdict: [row for row in judged if row.best.verdict == verdict]
+              for verdict in ("HELPS", "HARMS", "EQUAL", "UNCLEAR")}
+    first = (f"Against the best baseline without transfer, transfer **helps** in {len(groups['HELPS'])} of "
+             f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant difference** "
+             f"in {len(groups['EQUAL'])}, and is **unclear** in {len(groups['UNCLEAR'])}.")
+    sentences = [first]
+    for verdict, word in (("HELPS", "It helps"), ("HARMS", "It harms")):
+        if groups[verdict]:
+            sentences.append(f"{word}: {_listed(groups[verdict], verdict == 'HELPS')}.")
+    if unjudged:
+        sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and got no "
+                         "verdict.")
+    return sentences
+
+
+def _listed(rows: Sequence[Row], descending: bool) -> str:
+    order = sorted(rows, key=lambda r: (-(r.best.value or 0.0) if descending else r.best.value or 0.0, r.table, r.label))
+    shown = [f"{row.label} on {row.table} ({row.best.value:+.3f})" for row in order[:_SHOWN]]
+    rest = len(order) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def _baseline_wins(tables: Iterable[Table]) -> list[str]:
+    """Say where no setup with transfer is ahead of the baselines, and whether a classical one is in front."""
+    sentences = []
+    for table in tables:
+        rows = [row for row in table.rows if row.transfers and row.best.value is not None]
+        base = next((row for row in table.rows if row.best_baseline), None)
+        if base is None or not rows:
+            continue
+        rival = max((row for row in table.rows if not row.transfers and row.n), key=_mean)
+        top = max(rows, key=_mean)
+        if _mean(rival) > _mean(top):
+            sentences.append(f"On {table.id}, {_nature(rival)} wins: {rival.label} scores {_mean(rival)[0]:.3f}, above "
+                             f"every setup with transfer (the nearest, {top.label}: {_mean(top)[0]:.3f}"
+                             f"{_verdict(top)}).")
+        elif not any(row.best.verdict == "HELPS" for row in rows):
+            sentences.append(f"On {table.id}, no setup with transfer is shown to beat {base.label}, {_nature(base)} "
+                             f"(the nearest, {top.label}: {top.best.value:+.3f}{_verdict(top)}).")
+    return sentences
+
+
+def _mean(row: Row) -> tuple[float, str]:
+    assert row.score.mean is not None
+    return row.score.mean, row.label
+
+
+def _nature(row: Row) -> str:
+    return "a classical baseline without any neural model" if row.classical else "a no-transfer baseline"
+
+
+def _verdict(row: Row) -> str:
+    return f", {row.best.verdict}" if row.best.verdict else ", no verdict"
+
+
+def _without_transfer(tables: Sequence[Table]) -> list[str]:
+    bare = [table for table in tables if not any(row.transfers and row.n for row in table.rows)]
+    if not bare:
+        return []
+    names = ", ".join(table.id for table in bare)
+    generation = all(table.kind == "text-generation" for table in bare)
+    why = "no pre-trained model for generation took part" if generation else "no setup with transfer has a score there"
+    return [f"On {names}, {why}: these rows are baselines only and say nothing about transfer."]
+
+
+def _unfinished(rows: Sequence[Row]) -> str:
+    parts = []
+    for state in ("collapsed", "failed"):
+        cells = sum(getattr(row.states, state) for row in rows)
+        if cells:
+            parts.append(f"{_number(cells, 'cell')} {state}")
+    total = sum(row.states.total for row in rows)
+    return f"Of {_number(total, 'cell')}, {' and '.join(parts)} (listed below)." if parts else ""
+
+
+def reach(tables: Sequence[Table]) -> str:
+    """Say how far a conclusion from these tables reaches: tasks, domains, languages, budgets."""
+    tasks = {table.name: table for table in tables}
+    domains = _domains(tasks.values())
+    languages = sorted({language for table in tasks.values() for language in table.task.get("languages", ())})
+    budgets = list(dict.fromkeys(str(table.budget) for table in tables))
+    shared = _number(domains, "domain") + (" (tasks that share a source count as one)" if domains < len(tasks) else "")
+    return (f"How far this reaches: {_number(len(tasks), 'task')} from {shared}, "
+            f"{'languages' if len(languages) > 1 else 'language'} {', '.join(languages) or 'not stated'}, "
+            f"{'budgets' if len(budgets) > 1 else 'a budget'} of {', '.join(budgets)} labels; nothing is claimed beyond "
+            "them.")
+
+
+def _domains(tables: Iterable[Table]) -> int:
+    """Count groups of tasks that are linked by a shared source of text."""
+    groups: list[set[str]] = []
+    for table in tables:
+        sources = set(table.task.get("sources", ())) or {f"task {table.name}"}
+        touching = [group for group in groups if group & sources]
+        groups = [group for group in groups if not group & sources]
+        groups.append(sources.union(*touching))
+    return len(groups)
+
+
+def _count(rows: Sequence[Row], noun: str) -> str:
+    return _number(len(rows), noun)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

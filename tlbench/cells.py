@@ -1,0 +1,254 @@
+"""One cell: a value goes in, a value comes out."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tlbench.canonical import digest, plain
+from tlbench.data import CellData, TaskData, cell_data, task_data
+from tlbench.errors import UnsupportedError, UserError
+from tlbench.grid import Cell, TaskRef, stream
+from tlbench.kinds import Kind, kind_named
+from tlbench.model import Model
+from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
+from tlbench.registry import Registry
+from tlbench.setups import Random
+from tlbench.sources import DataSource
+from tlbench.strategy import Prediction
+from tlbench.task import Example
+
+if TYPE_CHECKING:
+    from tlbench.engine.measure import Clock
+    from tlbench.engine.neural import Learned
+    from tlbench.engine.place import Place
+    from tlbench.engine.precision import Precision
+
+
+@dataclass
+class Shop:
+    """What cells run with: plugins, data, device. Nothing here may change a score, or it belongs in the cell.
+
+    Attributes:
+        registry: Tasks, strategies and models.
+        source: Where data come from.
+        place: Device and ranks.
+        precision: Resolved precision.
+        tier: Name of the tier, printed with the results.
+        command: The command line that reproduces the run.
+        workers: How many workers share the machine.
+        keep_predictions: Keep each prediction in the Parquet file; statistics are always kept.
+        progress: Called with the share of the current cell that is done.
+    """
+
+    registry: Registry
+    source: DataSource
+    place: Place
+    precision: Precision
+    tier: str = "quick"
+    command: str = ""
+    workers: int = 1
+    keep_predictions: bool = True
+    progress: Callable[[float], None] = lambda share: None
+    _data: dict[str, TaskData] = field(default_factory=dict)
+
+    def data(self, ref: TaskRef) -> TaskData:
+        """Return the data of a task, read once per process."""
+        key = digest(ref)
+        if key not in self._data:
+            self._data[key] = task_data(self.registry.task(ref.name), ref, self.source)
+        return self._data[key]
+
+
+def run_cell(cell: Cell, shop: Shop) -> Outcome:
+    """Train and evaluate one cell.
+
+    Whatever goes wrong becomes a status of the outcome; only a keyboard interrupt gets through.
+    """
+    from tlbench.engine.measure import Clock, PeakMemory
+
+    clock, memory = Clock(), PeakMemory(shop.place)
+    data: CellData | None = None
+    learned: Learned | None = None
+    status, reason = "ok", None
+    evaluation: Evaluation | None = None
+    table = None
+    try:
+        data = cell_data(cell, shop.data(cell.condition.task))
+        learned = _learn(cell, data, shop, clock)
+        kind = kind_named(cell.condition.task.kind)
+        evaluation, table = _evaluate(cell, data, learned, kind, shop)
+        reason = _collapse(cell, kind, learned)
+        status = "collapsed" if reason else "ok"
+        clock.lap("score")
+    except UnsupportedError as error:
+        status, reason = "unsupported", str(error)
+    except Exception as error:
+        status, reason = "failed", _sentence(error)
+    facts = _facts(cell, shop, data, learned)
+    facts["cost"] |= {"seconds": clock.total(), "peak_memory_bytes": memory.read(), "peak_memory_method": memory.method}
+    return Outcome({**facts, "status": status, "reason": reason, "evaluation": evaluation, "predictions": None}, table)
+
+
+def failed(cell: Cell, shop: Shop, reason: str) -> Outcome:
+    """Return the outcome of a cell whose process died."""
+    facts = _facts(cell, shop, None, None)
+    facts["cost"] |= {"seconds": {"total": 0.0}, "peak_memory_bytes": 0, "peak_memory_method": "unknown"}
+    return Outcome({**facts, "status": "failed", "reason": reason, "evaluation": None, "predictions": None})
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error as one line: its message, and where in the code it came from unless it is the user's."""
+    if isinstance(error, UserError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text} ({last.filename.rpartition('/')[2]}:{last.lineno})"
+
+
+def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
+    """Hand the cell to the neural loop or to the learner that its Setup names."""
+    from tlbench.engine.neural import Bench, feature_root, learn
+
+    setup = cell.condition.setup
+    if setup.learner.name == "neural":
+        bench = Bench(shop.place, shop.precision, feature_root(shop.source.cache), clock, shop.progress)
+        return learn(cell, data, model_source(cell, shop), bench)
+    return _learn_otherwise(cell, data, shop, clock)
+
+
+def model_source(cell: Cell, shop: Shop) -> Any:
+    """Return the engine's source of the cell's model; the values of the cell, the place of the registry."""
+    from tlbench.engine.families import Source
+    from tlbench.model import Architecture
+
+    ref = cell.condition.model
+    assert ref is not None
+    model: Model = shop.registry.models[ref.name]
+    architecture = Architecture(ref.family, ref.model_type, dict(ref.identity))
+    return Source(model, architecture, cell.condition.task.kind == "text-generation", shop.source.offline)
+
+
+def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
+    from tlbench.engine.neural import Learned
+
+    chosen = cell.condition.setup.learner
+    strategy = shop.registry.strategy(chosen.name)()
+    learner = strategy.learner(chosen.config, cell.condition.task.kind, stream(cell, "learner") % 2**32)
+    clock.lap("prepare")
+    facts = dict(learner.fit(data.train, data.validation))
+    clock.lap("train")
+    validation = learner.predict(data.validation) if data.validation else []
+    test = learner.predict(data.test)
+    clock.lap("evaluate")
+    return Learned(validation, test, {"fit": facts, "stop_reason": "fitted"}, {}, 0.0)
+
+
+def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Shop) -> tuple[Evaluation, Any]:
+    """Score validation and test predictions; the test split's answers are read here, once."""
+    import pandas as pd
+
+    if len(learned.test) != len(data.test):
+        raise UserError(f"strategy {cell.condition.strategy.name!r} returned {len(learned.test)} predictions for "
+                        f"{len(data.test)} examples: return one per example, in order")
+    primary = kind.metric(cell.condition.task.metric)
+    labels = data.task.all_labels
+    columns: dict[str, Any] = {"example_id": [e.id for e in data.test], "group_id": [e.group for e in data.test]}
+    if shop.keep_predictions:
+        columns["prediction"] = [as_json(kind.to_json(p)) for p in learned.test]
+    scores: dict[str, Any] = {}
+    for metric in kind.metrics:
+        statistics = metric.statistics(data.test, learned.test, labels)
+        scores[metric.name] = {"value": float(metric.score(statistics)[0]), "signature": metric.signature,
+                               "higher_is_better": metric.higher_is_better}
+        columns |= {f"{metric.name}:{name}": statistics[:, i] for i, name in enumerate(metric.columns(labels))}
+    validation = _scores(kind, data.validation, learned.validation, labels) if data.validation else {}
+    report = dict(kind.report(data.test, learned.test, labels))
+    return Evaluation(primary=primary.name, metrics=scores, validation=validation, report=report), pd.DataFrame(columns)
+
+
+def _scores(kind: Kind, examples: Sequence[Example], predictions: Sequence[Prediction],
+            labels: Sequence[str]) -> dict[str, float]:
+    return {metric.name: float(metric.score(metric.statistics(examples, predictions, labels))[0])
+            for metric in kind.metrics}
+
+
+def _collapse(cell: Cell, kind: Kind, learned: Learned) -> str | None:
+    """Return why a trained cell collapsed, or `None`; a floor that predicts one class is no collapse."""
+    if cell.condition.setup.learner.name != "neural":
+        return None
+    if learned.training["stop_reason"] == "diverged":
+        return "the training loss is not finite"
+    return kind.degenerate(learned.test)
+
+
+def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | None) -> dict[str, Any]:
+    """Return the record's fields that do not depend on how the cell went."""
+    from tlbench.engine import measure
+
+    condition = cell.condition
+    neural = condition.setup.learner.name == "neural"
+    numerics = measure.numerics(shop.place, shop.precision) if neural else measure.without_numerics()
+    environment = {**measure.environment(), "command": shop.command}
+    task = _task_facts(cell, shop, data)
+    subset = data.fingerprint if data else ""
+    comparability = digest([condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"],
+                            condition.budget], 24)
+    model = _model_facts(cell, shop, learned)
+    return {
+        "schema_version": SCHEMA,
+        "key": cell.key,
+        "cell": plain(cell),
+        "replicate": cell.replicate,
+        "protocol": {"id": condition.protocol, "tier": shop.tier, "overrides": {}},
+        "task": task,
+        "budget": {"k": condition.budget, "train": len(data.train) if data else 0,
+                   "validation": len(data.validation) if data else 0, "subset_fingerprint": subset, "unlabeled": 0},
+        "model": model,
+        "strategy": {**plain(condition.strategy), "uses_model": condition.model is not None},
+        "training": dict(learned.training) if learned else {},
+        "cost": {"flops": learned.flops if learned else 0.0, "flops_method": "2N forward, 4N backward per token",
+                 "contended": measure.contended(shop.workers)},
+        "numerics": numerics,
+        "environment": environment,
+        "contamination": _contamination(None if isinstance(condition.setup.weights, Random) else model, task),
+        "comparability": comparability,
+        "pairing": digest([comparability, subset, numerics["class"]], 24),
+        "cost_key": digest([environment["hardware"], numerics["dtype"], shop.place.world], 24),
+    }
+
+
+def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]:
+    ref = cell.condition.task
+    task = shop.registry.task(ref.name)
+    known = data.task if data else None
+    return {
+        "name": ref.name, "version": ref.version, "kind": ref.kind, "metric": ref.metric, "licence": task.licence,
+        "homepage": task.homepage, "languages": list(task.languages), "sources": list(task.sources),
+        "signature": kind_named(ref.kind).metric(ref.metric).signature,
+        "train": len(known.train) if known else 0, "validation": len(known.validation) if known else 0,
+        "test": len(known.test) if known else 0, "fingerprints": dict(known.fingerprints) if known else {},
+        "labels": list(known.all_labels) if known else [], "notes": dict(known.notes) if known else {},
+    }
+
+
+def _model_facts(cell: Cell, shop: Shop, learned: Learned | None) -> dict[str, Any] | None:
+    ref = cell.condition.model
+    if ref is None:
+        return None
+    model = shop.registry.models[ref.name]
+    facts: dict[str, Any] = {"params_total": 0, "params_trainable": 0, "init": "unknown"}
+    return {**plain(ref), "reference": model.reference, "training_sources": list(model.training_sources),
+            "note": model.note, **facts, **(dict(learned.model) if learned else {})}
+
+
+def _contamination(model: Mapping[str, Any] | None, task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether the model declares to have seen the task's sources: yes, no, or unknown."""
+    removed = task["notes"].get("test_duplicates_removed", {})
+    if model is None:
+        return {"declared": "no", "sources": [], "test_duplicates_removed": removed}
+    shared = sorted(set(model["training_sources"]) & set(task["sources"]))
+    known = "no" if model["training_sources"] else "unknown"
+    return {"declared": "yes" if shared else known, "sources": shared, "test_duplicates_removed": removed}

@@ -1,0 +1,251 @@
+"""The command line: reads flags, calls the API, prints. `--help`, `list` and `board` never import torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlbench import __version__
+from tlbench.errors import UserError
+from tlbench.specs import split_outside
+from tlbench.task import Budget
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tlbench")
+def cli() -> None:
+    """Does transfer help here, by how much, is it real, what does it cost?
+
+    Runs every model x strategy x task combination and puts each beside a no-transfer baseline.
+    """
+
+
+def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that say which plugins and data there are."""
+    for option in reversed((
+        click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py",
+                     help="A Python file with tasks or strategies; may be given several times."),
+        click.option("--data", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                     help="A data-only task: CSV, TSV, JSON Lines, Parquet, .npz, .npy, or a TOML file that "
+                          "describes some."),
+        click.option("--text", metavar="COLUMN", help="Text column of --data (default: text)."),
+        click.option("--text-pair", metavar="COLUMN", help="Column of the second text of --data."),
+        click.option("--label", metavar="COLUMN", help="Label column of --data (default: label)."),
+        click.option("--kind", metavar="KIND", help="Kind of the --data task, if it cannot be told from the columns."),
+        click.option("--strict", is_flag=True, help="Make faults of installed plugins errors."),
+    )):
+        command = option(command)
+    return command
+
+
+def grid_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that say which cells there are."""
+    for option in reversed((
+        click.option("--tasks", default="all", show_default=True, metavar="A,B",
+                     help="Task names; all is every task of the suite and of every plugin."),
+        click.option("--strategies", metavar="A,B+C", help="Strategies: names, name(field=value), or compositions with +."),
+        click.option("--models", default="", metavar="A,B", help="Model names, Hub ids or folders [default: one per kind]."),
+        click.option("--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."),
+        click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
+        click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
+        click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
+        click.option("--out", type=click.Path(path_type=Path), default=Path("tlbench-run"), show_default=True,
+                     help="Results folder; finished cells in it are reused."),
+        click.option("--mirror", type=click.Path(path_type=Path), envvar="TLBENCH_MIRROR", metavar="DIR",
+                     help="Folder laid out as the Hub, read instead of it [env: TLBENCH_MIRROR]."),
+        click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket."),
+    )):
+        command = option(command)
+    return plugin_options(command)
+
+
+@cli.command("run")
+@grid_options
+@click.option("--fresh", is_flag=True, help="Start over in a new folder beside --out; nothing is deleted.")
+@click.option("--workers", default=1, show_default=True, help="Independent cells side by side.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@click.option("--no-predictions", is_flag=True, help="Keep statistics only, no predicted text.")
+@click.option("--json", "as_json", is_flag=True, help="Print the board as JSON instead of markdown.")
+def run_command(**given: Any) -> None:
+    """Run the grid, resuming what is there, and end with the leaderboard."""
+    from tlbench import api
+    from tlbench.display import Display
+
+    if given["workers"] < 1:
+        raise UserError(f"--workers is {given['workers']}: give 1 or more")
+    request, source, plugins = _request(given)
+    registry = api.open_registry(plugins)
+    _report_faults(registry.faults)
+    options = api.Options(given["out"], given["fresh"], given["workers"], given["retry_failed"],
+                          not given["no_predictions"], api.command_line(sys.argv[1:]))
+    with Display(quiet=given["as_json"]) as display:
+        ran = api.execute(request, options, source, plugins, display, registry)
+    if not ran.markdown:  # a rank that only took part
+        return
+    click.echo((ran.folder / "board.json").read_text(encoding="utf-8") if given["as_json"] else ran.markdown)
+    _say(f"{len(ran.records)} cells run, {ran.reused} reused; board: {ran.folder / 'README.md'}")
+    for name, reason in ran.plan.unavailable.items():
+        _say(f"left out: {name}: {reason}")
+    if ran.failures:
+        _say(f"{len(ran.failures)} cells failed; the first: {ran.failures[0].reason}")
+        sys.exit(1)
+
+
+@cli.command("plan")
+@grid_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan_command(**given: Any) -> None:
+    """Say what would run, what is reused, how long it takes and how much disk it needs."""
+    from tlbench.estimate import estimate
+    from tlbench.workshop import open_registry
+
+    request, source, plugins = _request(given)
+    registry = open_registry(plugins)
+    _report_faults(registry.faults)
+    made = estimate(request, registry, source, plugins, given["out"], _say)
+    click.echo(json.dumps(made.as_json(), indent=1) if given["as_json"] else made.text())
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["tasks", "strategies", "models"]))
+@plugin_options
+@click.option("--matrix", is_flag=True, help="For strategies: which kinds and families each supports.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
+    """List the tasks, strategies or models that are installed or given."""
+    from tlbench.listing import matrix_rows, rows
+    from tlbench.workshop import open_registry
+
+    registry = open_registry(_plugins(given))
+    _report_faults(registry.faults)
+    table = matrix_rows(registry) if matrix and what == "strategies" else rows(registry, what)
+    if as_json:
+        click.echo(json.dumps(table, indent=1))
+        return
+    from tabulate import tabulate
+
+    click.echo(tabulate(table, headers="keys", tablefmt="simple"))
+
+
+@cli.command("board")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["md", "json", "csv"]), default="md", show_default=True)
+@click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file instead of printing.")
+def board_command(folder: Path, form: str, write: Path | None) -> None:
+    """Render the leaderboard of a results folder from its records."""
+    from tlbench import api
+    from tlbench.board import as_json, build, render
+    from tlbench.records import Store
+
+    if not folder.is_dir():
+        raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first, or check the path")
+    if form == "csv":
+        text = api.board(folder).to_csv(index=False)
+    else:
+        made = build(Store(folder))
+        text = render(made) if form == "md" else json.dumps(as_json(made), indent=1, ensure_ascii=False) + "\n"
+    if write is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{str(write)!r} cannot be written to ({error.strerror}): give another --write") from error
+
+
+@cli.command("show")
+@click.argument("cell")
+@click.option("--in", "folder", type=click.Path(path_type=Path), default=Path("tlbench-run"), show_default=True,
+              help="Results folder.")
+def show_command(cell: str, folder: Path) -> None:
+    """Show one cell: scores by class, loss curves, confusion matrix, sample predictions.
+
+    CELL is the beginning of a cell's key, as the board and the progress lines print it.
+    """
+    from tlbench.board import show
+    from tlbench.records import Store
+
+    click.echo(show.render(Store(folder), cell))
+
+
+@cli.command("verify")
+@click.argument("folder", type=click.Path(path_type=Path))
+def verify_command(folder: Path) -> None:
+    """Check every record and prediction file of a folder against its hash."""
+    from tlbench.records import Store
+
+    store = Store(folder)
+    records = store.load()
+    for record in records:
+        if record.predictions:
+            store.predictions(record)
+    click.echo(f"{len(records)} records in {folder}: all whole and unchanged")
+
+
+def _plugins(given: dict[str, Any]) -> Any:
+    from tlbench.workshop import PluginSpec
+
+    columns = {name: given[name] for name in ("text", "text_pair", "label", "kind") if given.get(name)}
+    data: list[dict[str, Any]] = []
+    for path in given["data"]:
+        if path.suffix == ".toml":
+            from tlbench.datafile import specs_from_toml
+
+            data += specs_from_toml(path)
+        else:
+            data.append({"path": path, **columns})
+    return PluginSpec(tuple(given["plugins"]), tuple(data), given["strict"])
+
+
+def _request(given: dict[str, Any]) -> Any:
+    from tlbench.planning import DEFAULT_STRATEGIES, Request
+    from tlbench.sources import DataSource
+
+    mirror = given["mirror"]
+    if mirror is not None and not mirror.is_dir():
+        raise UserError(f"mirror {str(mirror)!r} is not a folder: give the root under which owner/name/... lies")
+    strategies = tuple(split_outside(given["strategies"], ",")) if given["strategies"] else DEFAULT_STRATEGIES
+    budgets = tuple(_budget(text) for text in split_outside(given["budgets"], ","))
+    request = Request(tuple(split_outside(given["tasks"], ",")), strategies, tuple(split_outside(given["models"], ",")),
+                      budgets, given["replicates"], given["suite"], given["precision"])
+    return request, DataSource(mirror=mirror, offline=given["offline"]), _plugins(given)
+
+
+def _budget(text: str) -> Budget:
+    if text == "full":
+        return "full"
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--budgets holds {text!r}: give whole numbers or 'full'") from None
+
+
+def _report_faults(faults: list[str]) -> None:
+    for fault in faults:
+        _say(f"warning: {fault}")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2, never a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except UserError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("stopped; the same command goes on where this one ended")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

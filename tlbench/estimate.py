@@ -1,0 +1,138 @@
+"""`tlbench plan`: what would run, what is reused, and how long it takes, by measuring a few steps of each row."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlbench.cells import Shop, model_source
+from tlbench.data import cell_data
+from tlbench.grid import Cell, stream
+from tlbench.planning import Request, make_plan
+from tlbench.records import Record, Store
+from tlbench.registry import Registry
+from tlbench.runner import todo
+from tlbench.setups import Plateau
+from tlbench.sources import DataSource
+from tlbench.workshop import PluginSpec, ShopSpec, open_shop
+
+_PLATEAU_SHARE = 0.6
+"""Share of its cap at which training from scratch stopped on average over the embedded board's cells."""
+_RECORD_BYTES = 60_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would do.
+
+    Attributes:
+        rows: One per condition: name, open cells, seconds each, and where the figure comes from.
+        reused: Cells that have a record already.
+        unavailable: What is left out, with the reason.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    reused: int
+    unavailable: dict[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of all open cells together."""
+        return float(sum(row["cells"] * row["seconds_each"] for row in self.rows))
+
+    @property
+    def megabytes(self) -> float:
+        """Return the disk that the records need."""
+        return sum(row["cells"] for row in self.rows) * _RECORD_BYTES / 1e6
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON types."""
+        return {"rows": list(self.rows), "reused": self.reused, "unavailable": self.unavailable,
+                "cells": sum(row["cells"] for row in self.rows), "seconds": round(self.seconds, 1),
+                "megabytes": round(self.megabytes, 1)}
+
+    def text(self) -> str:
+        """Return a table and a sentence."""
+        from tabulate import tabulate
+
+        cells = sum(row["cells"] for row in self.rows)
+        lines = [tabulate(self.rows, headers="keys", floatfmt=".1f")] if self.rows else []
+        lines += [f"left out: {name}: {reason}" for name, reason in self.unavailable.items()]
+        lines.append(f"{cells} cells to run, {self.reused} reused; about {_clock(self.seconds)} in this process and "
+                     f"{self.megabytes:.1f} MB of records")
+        return "\n".join(lines)
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def estimate(request: Request, registry: Registry, source: DataSource, plugins: PluginSpec, out: Path,
+             say: Callable[[str], None]) -> Estimate:
+    """Estimate a run: from records of other replicates where there are any, else by timing a few steps.
+
+    Raises:
+        UserError: as `make_plan`.
+    """
+    plan = make_plan(request, registry, source)
+    store = Store(out)
+    work = todo(plan, store)
+    known = _known(store.load())
+    shop: Shop | None = None
+    rows = []
+    for cells in _by_condition(work.cells):
+        cell = cells[0]
+        if cell.key in plan.unsupported:
+            seconds, origin = 0.0, "unsupported"
+        elif cell.condition.title in known:
+            seconds, origin = known[cell.condition.title], "records"
+        else:
+            shop = shop or open_shop(ShopSpec(plugins, request.models, source, request.precision), registry)
+            say(f"timing {cell.condition.title}")
+            seconds, origin = _probe(cell, shop), "probe"
+        rows.append({"condition": cell.condition.title, "cells": len(cells), "seconds_each": round(seconds, 1),
+                     "from": origin})
+    return Estimate(tuple(rows), work.done, plan.unavailable)
+
+
+def _by_condition(cells: Sequence[Cell]) -> list[list[Cell]]:
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.condition.title, []).append(cell)
+    return list(groups.values())
+
+
+def _known(records: Sequence[Record]) -> dict[str, float]:
+    """Return the mean seconds of finished cells by condition."""
+    times: dict[str, list[float]] = {}
+    for record in records:
+        if record.status in ("ok", "collapsed") and not record.cost["contended"]:
+            condition = record.cell["condition"]
+            model = condition["model"]["name"] if condition["model"] else "-"
+            title = f"{condition['task']['name']} @{condition['budget']} | {model} | {condition['strategy']['name']}"
+            times.setdefault(title, []).append(record.cost["seconds"]["total"])
+    return {title: statistics.mean(found) for title, found in times.items()}
+
+
+def _probe(cell: Cell, shop: Shop) -> float:
+    """Return the expected seconds of a cell from a few of its own steps and batches."""
+    data = cell_data(cell, shop.data(cell.condition.task))
+    if cell.condition.setup.learner.name != "neural":
+        from tlbench.cells import run_cell
+
+        start = time.perf_counter()
+        run_cell(cell, shop)
+        return time.perf_counter() - start
+    from tlbench.engine.timing import cell_seconds
+
+    stops = [phase.stop for phase in cell.condition.setup.phases]
+    seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
+    share = math.prod(max(1.0, stop.cap * _PLATEAU_SHARE) if isinstance(stop, Plateau) else 1.0 for stop in stops)
+    return cell_seconds(cell, data, model_source(cell, shop), shop, seeds, share)
+
+

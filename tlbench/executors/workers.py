@@ -1,0 +1,133 @@
+"""Independent cells side by side: one worker process per GPU, or per share of the cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from tlbench.cells import Shop, failed
+from tlbench.grid import Cell
+from tlbench.records import Record, Store
+from tlbench.runner import Reporter, Todo, outcome_of
+from tlbench.workshop import ShopSpec, open_shop
+
+
+@dataclass
+class Worker:
+    """One worker process and the cell it works on."""
+
+    process: BaseProcess
+    pipe: Connection
+    slot: int
+    cell: Cell | None = None
+
+
+def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporter: Reporter) -> list[Record]:
+    """Run the open cells on `spec.workers` processes and store each outcome as it comes.
+
+    A worker that dies (killed, out of memory) costs its cell, which becomes a failed record; a new worker takes
+    its place.
+
+    Args:
+        work: What to do.
+        spec: From which each worker opens its own shop.
+        shop: The parent's shop, for the records of cells whose worker died.
+        store: Where records go; only the parent writes.
+        reporter: Who is told.
+    """
+    queue, records = list(work.cells), []
+    workers: list[Worker] = []
+    number = work.done
+    try:
+        for slot in range(min(spec.workers, len(queue))):
+            workers.append(_start(spec, work, slot))
+        while queue or any(worker.cell for worker in workers):
+            for worker in workers:
+                if worker.cell is None and queue:
+                    worker.cell, number = queue.pop(0), number + 1
+                    reporter.started(worker.cell, number, work.done + len(work.cells))
+                    worker.pipe.send(worker.cell)
+            for worker in _ready(workers):
+                outcome = _receive(worker, shop)
+                records.append(store.write(outcome))
+                reporter.finished(records[-1])
+                worker.cell = None
+                if not worker.process.is_alive() and queue:
+                    workers[workers.index(worker)] = _start(spec, work, worker.slot)
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+            worker.process.join()
+    return records
+
+
+def _ready(workers: list[Worker]) -> list[Worker]:
+    """Wait until a busy worker answers or dies."""
+    busy = [worker for worker in workers if worker.cell]
+    ready = wait([waitable for worker in busy for waitable in (worker.pipe, worker.process.sentinel)])
+    return [worker for worker in busy if worker.pipe in ready or worker.process.sentinel in ready]
+
+
+def _receive(worker: Worker, shop: Shop) -> Any:
+    assert worker.cell is not None
+    try:
+        if worker.pipe.poll():
+            return worker.pipe.recv()
+    except (EOFError, OSError):
+        pass
+    worker.process.join()
+    return failed(worker.cell, shop, f"the worker process ended with exit code {worker.process.exitcode} "
+                                     "(killed, or out of memory)")
+
+
+def _start(spec: ShopSpec, work: Todo, slot: int) -> Worker:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, spec, work, slot), daemon=True)
+    with _surroundings(spec, slot):
+        process.start()
+    there.close()
+    return Worker(process, here, slot)
+
+
+@contextmanager
+def _surroundings(spec: ShopSpec, slot: int) -> Iterator[None]:
+    """Give a worker its share of the machine: threads on a CPU, one device on GPUs."""
+    share = {"OMP_NUM_THREADS": str(spec.threads), "TOKENIZERS_PARALLELISM": "false"}
+    if spec.gpus:
+        share["CUDA_VISIBLE_DEVICES"] = spec.gpus[slot % len(spec.gpus)]
+    before = {name: os.environ.get(name) for name in share}
+    os.environ.update(share)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, spec: ShopSpec, work: Todo, slot: int) -> None:
+    """Answer cells with outcomes until the parent goes away."""
+    import torch
+
+    torch.set_num_threads(spec.threads)
+    if hasattr(os, "sched_setaffinity") and not spec.gpus:
+        cores = sorted(os.sched_getaffinity(0))
+        mine = cores[slot * spec.threads : (slot + 1) * spec.threads]
+        os.sched_setaffinity(0, mine or cores)
+    shop = open_shop(spec)
+    try:
+        while True:
+            pipe.send(outcome_of(pipe.recv(), work, shop))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
+    finally:
+        shop.place.close()

@@ -1,0 +1,200 @@
+"""From what a user asks for to the list of cells: names resolved, combinations checked, keys known. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tlbench.errors import UserError
+from tlbench.grid import Cell, Condition, ModelRef, PrecisionPolicy, StrategyRef, TaskRef
+from tlbench.kinds import kind_named
+from tlbench.model import Architecture, Model
+from tlbench.registry import Origin, Registry, known
+from tlbench.sources import DataSource
+from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
+from tlbench.strategy import Offer, Strategy
+from tlbench.task import Budget, Task
+
+DEFAULT_STRATEGIES = ("floor", "linear", "scratch", "finetune", "feature-extraction", "lora")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, as names.
+
+    Attributes:
+        tasks: Task names; `all` is every task of the suite and of every further plugin.
+        strategies: Strategy specifications, `name(field=value)+name`.
+        models: Model names, Hub ids or folders; empty takes the default model of each kind.
+        budgets: Label budgets; empty takes each task's default.
+        replicates: Number of replicates.
+        suite: `embedded` or `public`.
+        precision: Precision policy.
+    """
+
+    tasks: tuple[str, ...] = ("all",)
+    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    models: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    replicates: int = 3
+    suite: str = "embedded"
+    precision: PrecisionPolicy = "auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a request.
+
+    Attributes:
+        cells: In the order in which they run.
+        unsupported: Key of a cell to the reason why the combination has no meaning.
+        unavailable: Task or model name to the reason why it is left out.
+    """
+
+    cells: tuple[Cell, ...]
+    unsupported: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
+def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
+    """Resolve a request to cells.
+
+    Raises:
+        UserError: an unknown name, an impossible composition, a budget or a number of replicates below 1, or
+            nothing left to run.
+    """
+    _check_numbers(request)
+    unavailable: dict[str, str] = {}
+    tasks = _tasks(request, registry, source, unavailable)
+    strategies = [parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)]
+    models = [model_named(name, registry) for name in request.models]
+    refs = {task.name: _task_ref(task, registry, source) for task in tasks}
+    architectures: dict[str, Architecture | None] = {}
+    reasons: dict[str, str] = {}
+    conditions: dict[str, tuple[Condition, str | None]] = {}
+    for task in tasks:
+        chosen = models or _default_models(task.kind, registry)
+        for parts in strategies:
+            for model in chosen if any(part.uses_model for part in parts) else [None]:
+                for budget in request.budgets or (task.default_budget,):
+                    architecture = _architecture(model, architectures, source, unavailable) if model else None
+                    if model and not architecture:
+                        continue
+                    ref = strategy_ref(parts, registry)
+                    condition, reason = _condition(refs[task.name], model, architecture, parts, ref, budget, request)
+                    conditions[condition.title] = (condition, reason)
+    cells = _ordered([c for c, _ in conditions.values()], request.replicates)
+    for cell in cells:
+        reason = conditions[cell.condition.title][1]
+        if reason:
+            reasons[cell.key] = reason
+    if not cells:
+        why = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
+        raise UserError(f"nothing is left to run ({why or 'no task was named'}): name an available task with --tasks")
+    return Plan(tuple(cells), reasons, unavailable)
+
+
+def _check_numbers(request: Request) -> None:
+    if request.replicates < 1:
+        raise UserError(f"--replicates is {request.replicates}: give 1 or more (3 or more for a verdict)")
+    for budget in request.budgets:
+        if budget != "full" and budget < 10:
+            raise UserError(f"--budgets holds {budget}: give 10 labels or more, or 'full'")
+
+
+def _tasks(request: Request, registry: Registry, source: DataSource, unavailable: dict[str, str]) -> list[Task]:
+    """Return the tasks that are named and can be loaded; one that is named outright must be available."""
+    suites = sorted({task.suite for task in registry.tasks.values()} - {"plugin"})
+    if request.suite not in suites:
+        raise UserError(f"suite {request.suite!r} is not known: use one of {', '.join(suites)}")
+    names: dict[str, bool] = {}
+    for name in request.tasks:
+        if name == "all":
+            names |= {t.name: False for t in registry.tasks.values()
+                      if t.suite in (request.suite, "plugin") and t.name not in names}
+        else:
+            names[name] = True
+    chosen = []
+    for name, outright in names.items():
+        task = registry.task(name)
+        reason = task.unavailable(source)
+        if reason and outright:
+            raise UserError(f"task {name!r} is not available: {reason}")
+        if reason:
+            unavailable[name] = reason
+        else:
+            chosen.append(task)
+    return chosen
+
+
+def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
+    kind = kind_named(task.kind)
+    if task.metric and task.metric not in {metric.name for metric in kind.metrics}:
+        known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
+    metric = kind.metric(task.metric)
+    if not metric.higher_is_better:
+        raise UserError(f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
+                        "primary: choose one where higher is better")
+    return TaskRef(task.name, task.version, task.kind, metric.name, task.test_cap, dict(task.identity(source)),
+                   registry.origin("tasks", task.name).source)
+
+
+def model_named(name: str, registry: Registry) -> Model:
+    """Return a registered model, or make one of a folder or a Hub id."""
+    if name in registry.models:
+        return registry.models[name]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        model = Model(name=path.resolve().name, reference=str(path.resolve()))
+    elif name.startswith(("package:", ".", "/", "~")) or "/" in name:
+        model = Model(name=name, reference=name)
+    else:
+        model = known(registry.models, name, "model")
+    registry.models[model.name] = model
+    registry.origins["models", model.name] = Origin("given with --models")
+    return model
+
+
+def _default_models(kind: str, registry: Registry) -> list[Model]:
+    """Return the models that stand for a kind in a run that names none."""
+    return [model for model in registry.models.values() if kind in model.kinds]
+
+
+def _architecture(model: Model, cache: dict[str, Architecture | None], source: DataSource,
+                  unavailable: dict[str, str]) -> Architecture | None:
+    """Return a model's architecture, read once; a default model that is not installed is left out with a reason."""
+    if model.name not in cache:
+        try:
+            cache[model.name] = model.architecture(source.offline)
+        except UserError as error:
+            if not model.kinds:
+                raise
+            cache[model.name] = None
+            unavailable[model.name] = str(error)
+    return cache[model.name]
+
+
+def _condition(task: TaskRef, model: Model | None, architecture: Architecture | None, parts: Sequence[Strategy],
+               ref: StrategyRef, budget: Budget, request: Request) -> tuple[Condition, str | None]:
+    offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget)
+    setup = resolve(parts, offer, architecture.model_type if architecture else None)
+    model_ref = None
+    if model and architecture:
+        model_ref = ModelRef(model.name, architecture.family, architecture.model_type, model.pooling,
+                             architecture.identity)
+    condition = Condition(task, model_ref, ref, setup, budget, request.precision)
+    return condition, unsupported(parts, offer)
+
+
+def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:
+    """Order cells so that the table fills early: model-free rows first, then replicate by replicate."""
+    quick = [c for c in conditions if c.model is None]
+    trained = [c for c in conditions if c.model is not None]
+    cells = [Cell(c, r) for c in quick for r in range(replicates)]
+    return cells + [Cell(c, r) for r in range(replicates) for c in trained]
+
+
+def with_defaults(request: Request, **given: object) -> Request:
+    """Return a request with the fields that were given."""
+    return replace(request, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

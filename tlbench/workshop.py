@@ -1,0 +1,77 @@
+"""How a process gets what cells run with: plugins, data source, device, precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlbench import registry as plugins
+from tlbench.cells import Shop
+from tlbench.grid import PrecisionPolicy
+from tlbench.registry import Origin, Registry
+from tlbench.sources import DataSource
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """Which plugins a process loads beside the installed ones.
+
+    Attributes:
+        files: Python files given with `--plugin`.
+        data: Keyword arguments of `tlbench.datafile.task_from_file`, one mapping per data-only task.
+        strict: Make faults of installed plugins errors.
+    """
+
+    files: tuple[Path, ...] = ()
+    data: tuple[dict[str, Any], ...] = ()
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class ShopSpec:
+    """A shop as data, so that worker processes can open the same one."""
+
+    plugins: PluginSpec
+    models: tuple[str, ...]
+    source: DataSource
+    policy: PrecisionPolicy = "auto"
+    tier: str = "quick"
+    command: str = ""
+    workers: int = 1
+    threads: int = 1
+    gpus: tuple[str, ...] = ()
+    keep_predictions: bool = True
+
+
+def open_registry(spec: PluginSpec) -> Registry:
+    """Find all plugins and data-only tasks.
+
+    Raises:
+        UserError: a plugin file or a data file is faulty.
+    """
+    registry = plugins.load(spec.files, spec.strict)
+    for given in spec.data:
+        from tlbench.datafile import task_from_file
+
+        task = task_from_file(**given)
+        registry.add_task(task, Origin(f"data file {given['path']}", strict=True))
+    return registry
+
+
+def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
+    """Open a shop: imports torch, joins the ranks, probes the precision."""
+    import torch
+
+    from tlbench.engine.place import Place
+    from tlbench.engine.precision import choose
+    from tlbench.planning import model_named
+
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    registry = registry or open_registry(spec.plugins)
+    for name in spec.models:
+        model_named(name, registry)
+    place = Place()
+    precision = place.from_first(choose(spec.policy, place.device, spec.source.cache) if place.rank == 0 else None)
+    return Shop(registry, spec.source, place, precision, spec.tier, spec.command, spec.workers, spec.keep_predictions)
