@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -85,14 +87,17 @@ class OneThread(LearnerModel):
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Fit the learner."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):
+        with one_thread():
             return self.learner.fit(train, validation)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Predict with the learner."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):
+        with one_thread():
             return self.learner.predict(examples)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context that limits the linear algebra to one thread."""
+    importlib.import_module("sklearn.linear_model")  # only libraries that are loaded by now can be limited
+    limits: AbstractContextManager[Any] = importlib.import_module("threadpoolctl").threadpool_limits(1)
+    return limits

@@ -4,7 +4,9 @@ Span corruption (T5, arXiv:1910.10683) on packed sequences, AdamW with each step
 mean square (nanoT5, arXiv:2309.02373), dropout 0, bfloat16 autocast on float32 weights. The data order and
 the masks are functions of the seed and the step, so that a killed run continues exactly from its checkpoint:
 
-    python scripts/pretrain_mini.py --minutes 45 --tokens 24000000
+    OMP_WAIT_POLICY=PASSIVE python scripts/pretrain_mini.py --minutes 45 --tokens 24000000
+
+On cores that other work shares, threads that spin while they wait cost a factor of four; hence the variable.
 """
 
 from __future__ import annotations
@@ -94,9 +96,12 @@ def read_corpus(source: tlbench.DataSource) -> tuple[Texts, Texts, Mapping[str, 
     Interface strings of the two languages are separate documents in separate places: no pair is shown as one.
     """
     from tlbench.corpora import apidoc, interface
+    from tlbench.corpora.duplicates import normalise
 
     pairs = interface.training_strings(source)
-    english = [*apidoc.training_texts(source), *(pair[0] for pair in pairs)]
+    forbidden = {normalise(row.text) for row in apidoc.corpus(source).test}
+    texts = [text for text in apidoc.training_texts(source) if normalise(text) not in forbidden]
+    english = [*texts, *(pair[0] for pair in pairs)]
     train, held_out = divide(english)
     french_train, french_held_out = divide([pair[1] for pair in pairs])
     provenance = {"apidoc": dict(apidoc.provenance(source)), "ui-strings": dict(interface.provenance(source))}
@@ -113,7 +118,8 @@ def write_texts(path: Path, train: Texts, held_out: Texts, provenance: Mapping[s
 def read_texts(path: Path) -> tuple[Texts, Texts, Mapping[str, Any]]:
     """Return what `write_texts` kept."""
     train, held_out, provenance = json.loads(path.read_text(encoding="utf-8"))
-    return (*(Texts(tuple(part["documents"]), tuple(part["french"])) for part in (train, held_out)), provenance)
+    parts = [Texts(tuple(part["documents"]), tuple(part["french"])) for part in (train, held_out)]
+    return parts[0], parts[1], provenance
 
 
 def divide(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -490,7 +496,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--tokens", type=int, default=Recipe.tokens, help="budget in corpus tokens (%(default)s)")
     add("--minutes", type=float, help="training time after which the schedule ends as well")
-    add("--step-size", type=float, default=Recipe.step_size, help="peak, relative to each tensor (%(default)s)")
+    add("--step-size", type=float, default=Recipe.step_size, help="peak, relative (%(default)s)")
     add("--batch", type=int, default=Recipe.batch, help="sequences per step (%(default)s)")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--work", type=Path, default=Path("/tmp/mini"), help="folder of checkpoint and tokenizer")

@@ -1,4 +1,4 @@
-"""api-entities: which words of a documentation sentence name a class, function, attribute, module, parameter."""
+"""api-entities: which words of documentation name a class, function, attribute, module or parameter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tlbench import DataSource, Splits, Task, TokenExample, corpora
 class ApiEntities(Task):
     """Names in documentation, labelled by the roles with which authors marked them.
 
-    A role (`:class:`, `:func:`, `:meth:`, `:attr:`, `:mod:`) gives the type; a marked word that the documented
-    signature lists is a parameter. Markup is stripped, every occurrence of a marked name gets its label, and
-    words that look like identifiers without being marked are left out of loss and score: nobody said what they
-    are.
+    A role (`:class:`, `:func:`, `:meth:`, `:attr:`, `:mod:`) gives the type; a marked word that the
+    documented signature lists is a parameter. Markup is stripped, dotted paths are cut to their last part,
+    every occurrence of a marked name gets its label, and words that look like identifiers without being
+    marked are left out of loss and score: nobody said what they are.
 
-    Splits: the corpus's split map; at most eight sentences per top-level object, which is the group.
+    Splits: the corpus's split map; at most eight sentences per top-level object (the group) and four per
+    name; sentences with nothing but parameters make up half.
     """
 
     name = "api-entities"
@@ -32,14 +33,16 @@ class ApiEntities(Task):
     sources = ("apidoc",)
 
     min_words, max_words = 6, 40
-    per_group = 8
+    per_group, per_name = 8, 4
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map."""
         corpus = corpora.apidoc.corpus(source)
         known = frozenset(row.name.rsplit(".", 1)[-1] for row in corpus.train if row.kind == "class")
-        train, test, removed = corpora.apart(self._examples(corpus.train, known), self._examples(corpus.test, known),
-                                             lambda example: [" ".join(example.words)])
+        tested = [part for row in corpus.test for part in corpora.parts(row)]
+        train, test, removed = corpora.apart(
+            self._examples(corpus.train, known), self._examples(corpus.test, known),
+            lambda example: [" ".join(example.words)], known=tested)
         return Splits(train, test, notes={**corpus.provenance, "removed": removed})
 
     def identity(self, source: DataSource) -> Mapping[str, Any]:
@@ -51,7 +54,7 @@ class ApiEntities(Task):
         return corpora.apidoc.unavailable(source)
 
     def _examples(self, rows: Iterable[corpora.Docstring], known: frozenset[str]) -> list[TokenExample]:
-        """Return the sentences with a marked name; those with nothing but parameters at most as many again."""
+        """Return sentences with a marked name; those with nothing but parameters at most as many again."""
         roles: list[TokenExample] = []
         parameters: list[TokenExample] = []
         for row in rows:
@@ -60,8 +63,9 @@ class ApiEntities(Task):
                 if types and self.min_words <= len(words) <= self.max_words:
                     kept = parameters if types == {"parameter"} else roles
                     kept.append(_example(f"{row.name}#{number}", row.owner, words))
-        roles = _drawn(roles, self.per_group)
-        return [*roles, *_drawn(parameters, self.per_group)[:len(roles)]]
+        roles = _drawn(roles, self.per_group, self.per_name)
+        parameters = _drawn(parameters, self.per_group, self.per_name)
+        return sorted([*roles, *parameters[:len(roles)]], key=lambda example: example.id)
 
 
 Word = tuple[str, str | None]
@@ -71,7 +75,7 @@ _TYPES = {"class": "class", "func": "function", "meth": "function", "attr": "att
 _MARK = re.compile(r":(?:py:)?(?P<role>[a-z]+):`(?P<target>[^`]+)`|"
                    r"(?<![`\w:])(?P<ticks>`{1,2})(?P<quoted>[^`]+)(?P=ticks)(?:_\b)?(?!`)|"
                    r"(?<![\w*])\*(?P<starred>[A-Za-z_]\w*)\*(?![\w*])")
-_TOKEN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\d+(?:\.\d+)*|[^\w\s]")
+_TOKEN = re.compile(r"[A-Za-z]+'[a-z]+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\d+(?:\.\d+)*|[^\w\s]")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _IDENTIFIER = re.compile(r"_|\w\.\w|[a-z][A-Z]|[A-Z]{2}[a-z]|[A-Za-z]\d|^[b-zB-HJ-Z]$")
 
@@ -86,14 +90,16 @@ def _sentences(row: corpora.Docstring, known: frozenset[str]) -> list[list[Word]
 
 
 def _read(sentence: str, kind: str, signature: frozenset[str], known: frozenset[str]) -> list[Word]:
-    """Return the words of a marked-up sentence with their types; empty if a name has two of them."""
+    """Return the words of a sentence with their types; empty without a mark or if a name has two types."""
     words: list[Word] = []
     end = 0
     for mark in _MARK.finditer(sentence):
-        words += _plain_words(sentence[end:mark.start()], signature | known)
+        words += _plain_words(sentence[end:mark.start()], signature, known)
         words += _marked_words(mark, kind, signature)
         end = mark.end()
-    words += _plain_words(sentence[end:], signature | known)
+    if not end:
+        return []
+    words += _plain_words(sentence[end:], signature, known)
     types = {(word, label) for word, label in words if label not in (None, "O")}
     labels = dict(types)
     if len(labels) < len(types):
@@ -105,18 +111,25 @@ def _marked_words(mark: re.Match[str], kind: str, signature: frozenset[str]) -> 
     """Return the words that a role or quotation shows, typed if it marks a single name of a known sort."""
     role = mark["role"]
     shown = corpora.role_target(mark["target"]) if role else mark["quoted"] or mark["starred"]
-    if not _NAME.fullmatch(shown):
+    if not _NAME.fullmatch(shown) or len(shown) == 1:  # one letter is a parameter to anybody
         return [(word, None) for word in _TOKEN.findall(shown)]
+    shown = shown.rsplit(".", 1)[-1]  # a dotted path would give its sort away
     if shown in signature and role in (None, "attr"):  # torch marks its parameters as attributes
         return [(shown, "parameter")]
-    if role == "attr" and kind == "function" and "." not in shown:  # a function has none: a stale parameter
+    if role == "attr" and kind == "function" and "." not in mark["target"]:  # a function has none: a stale parameter
         return [(shown, None)]
     return [(shown, _TYPES.get(role or ""))]
 
 
-def _plain_words(text: str, names: frozenset[str]) -> list[Word]:
-    """Return unmarked words: plain ones lie outside entities, those that may be names are left open."""
-    return [(word, None if word in names or _IDENTIFIER.search(word) else "O") for word in _TOKEN.findall(text)]
+def _plain_words(text: str, signature: frozenset[str], known: frozenset[str]) -> list[Word]:
+    """Return unmarked words: plain ones lie outside entities, those that may be names are left open.
+
+    The first word has a capital for another reason than being a class.
+    """
+    words = _TOKEN.findall(text)
+    open_ones = {word for index, word in enumerate(words)
+                 if word in signature or (index and word in known) or _IDENTIFIER.search(word)}
+    return [(word, None if word in open_ones else "O") for word in words]
 
 
 def _example(identifier: str, group: str, words: list[Word]) -> TokenExample:
@@ -124,12 +137,15 @@ def _example(identifier: str, group: str, words: list[Word]) -> TokenExample:
     return TokenExample(identifier, tuple(word for word, _ in words), tags, group=group)
 
 
-def _drawn(examples: Iterable[TokenExample], most: int) -> list[TokenExample]:
-    """Return the examples in the order of their ids' hashes, at most so many per group."""
+def _drawn(examples: Iterable[TokenExample], per_group: int, per_name: int) -> list[TokenExample]:
+    """Return examples in the order of their ids' hashes, at most so many per group and per name."""
     kept: list[TokenExample] = []
-    count: Counter[str | None] = Counter()
+    count: Counter[str] = Counter()
     for example in sorted(examples, key=lambda example: sha256(example.id.encode()).digest()):
-        count[example.group] += 1
-        if count[example.group] <= most:
+        tagged = zip(example.words, example.tags, strict=True)
+        names = {word for word, tag in tagged if tag not in (None, "O")}
+        group = f"in {example.group}"
+        if count[group] < per_group and all(count[name] < per_name for name in names):
             kept.append(example)
+            count.update([group, *names])
     return kept

@@ -14,9 +14,9 @@ from tlbench import DataSource, Splits, Task, TextExample, corpora
 class ApiTopic(Task):
     """Topic of a docstring, labelled by where its authors put the object.
 
-    The text is the docstring's prose (summary, extended description, notes) without code, markup, module paths,
-    names of packages and words of any label; the label is the subpackage. Several classes share a package, so
-    its style of writing does not give the class away.
+    The text is the docstring's prose (summary, extended description, notes) without code, markup, module
+    paths, names of packages and words of any label; the label is the subpackage. Several classes share a
+    package, so that its style of writing does not give the class away.
 
     Splits: the corpus's split map (one in five top-level objects), at most 300 and 75 examples per class.
     Examples of one class or function share a group.
@@ -31,19 +31,19 @@ class ApiTopic(Task):
     default_budget = 300
     sources = ("apidoc",)
 
-    topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal", "scipy.stats",
-              "sympy.physics", "sympy.polys", "sympy.solvers", "torch.distributed", "torch.nn",
+    topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal",
+              "scipy.stats", "sympy.physics", "sympy.polys", "sympy.solvers", "torch.distributed", "torch.nn",
               "transformers.generation")
     min_words, max_words = 12, 100
-    per_topic = {"train": 300, "test": 75}
+    train_per_topic, test_per_topic = 300, 75
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map, balanced as far as the topics go."""
         corpus = corpora.apidoc.corpus(source)
         train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
                                              lambda example: [example.text])
-        kept = {"train": _balanced(train, self.per_topic["train"]), "test": _balanced(test, self.per_topic["test"])}
-        return Splits(kept["train"], kept["test"], notes={**corpus.provenance, "removed": removed})
+        return Splits(_balanced(train, self.train_per_topic), _balanced(test, self.test_per_topic),
+                      notes={**corpus.provenance, "removed": removed})
 
     def identity(self, source: DataSource) -> Mapping[str, Any]:
         """Return the fingerprint of the corpus."""
@@ -66,10 +66,10 @@ class ApiTopic(Task):
 
 
 _PATH = re.compile(r"(?<![\w.])(?!(?:e\.g|i\.e)\b)~?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
-_NAMED = re.compile(
-    r"\b(?:accelerate|huggingface|hugging face|networkx|nx|nltk|numpy|np|pandas|pd|peft|pytorch|scikit-learn|scipy|"
-    r"sklearn|sympy|torch|transformers|" + "|".join({part for topic in ApiTopic.topics for part in topic.split(".")})
-    + r")\b", re.IGNORECASE)
+_PACKAGES = ("accelerate", "huggingface", "hugging face", "networkx", "nltk", "np", "numpy", "nx", "pandas", "pd",
+             "peft", "pytorch", "scikit-learn", "scipy", "sklearn", "sympy", "torch", "transformers")
+_PARTS = sorted({part for topic in ApiTopic.topics for part in topic.split(".")})
+_NAMED = re.compile(rf"\b(?:{'|'.join([*_PACKAGES, *_PARTS])})\b", re.IGNORECASE)
 
 
 def _masked(paragraph: str) -> str:

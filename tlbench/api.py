@@ -204,7 +204,8 @@ def board(folder: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from tlbench.board import as_json, build
+    from tlbench.board.document import as_json
+    from tlbench.board.rows import build
 
     if not Path(folder).is_dir():
         raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first")

@@ -139,7 +139,9 @@ def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
 def board_command(folder: Path, form: str, write: Path | None) -> None:
     """Render the leaderboard of a results folder from its records."""
     from tlbench import api
-    from tlbench.board import as_json, build, render
+    from tlbench.board.document import as_json
+    from tlbench.board.markdown import render
+    from tlbench.board.rows import build
     from tlbench.records import Store
 
     if not folder.is_dir():

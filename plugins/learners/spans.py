@@ -124,8 +124,8 @@ class SpanRanker(LearnerModel):
             chosen = sorted(sorted(chosen, key=lambda at: (-matches[at, 0], at))[:self.best_sentences])
         parts = [self._spans(example.context, sentences[at], question, matches[at]) for at in chosen]
         starts, ends, features = (np.concatenate(column) for column in zip(*parts, strict=True))
-        asked = example.question.lower()
-        asks = next((index for index, words in enumerate(_ASKS) if words in asked), len(_ASKS))
+        asked = f" {' '.join(_subwords(example.question))} "
+        asks = next((index for index, words in enumerate(_ASKS) if f" {words} " in asked), len(_ASKS))
         return Candidates(starts, ends, features, asks)
 
     def _matches(

@@ -19,7 +19,13 @@ _FORBIDDEN = -1e9
 
 
 class Tagger(LearnerModel):
-    """An averaged structured perceptron over sparse word features that decodes legal IOB2 only."""
+    """An averaged structured perceptron over sparse word features that decodes legal IOB2 only.
+
+    Training asks for a margin: each wrong tag gets a bonus of `margin` while it decodes. Where a sentence
+    lacks gold tags, its best completion counts as gold.
+    """
+
+    margin = 1.0
 
     def __init__(self, epochs: int, biases: Sequence[float], seed: int) -> None:
         self.epochs, self.biases, self.seed = epochs, biases, seed
@@ -38,7 +44,8 @@ class Tagger(LearnerModel):
         sentences = [self._encode(sentence) for sentence in names]
         self._train(sentences, [self._gold(example) for example in examples])
         biases = self.biases if held_out else (0.0,)
-        scores = {bias: self._validation_f1(held_out, bias) for bias in biases}
+        tables = [self._scores(self._encode(word_features(example.words))) for example in held_out]
+        scores = {bias: self._validation_f1(held_out, tables, bias) for bias in biases}
         self.bias = max(scores, key=lambda bias: (scores[bias], -bias))
         return {"bias": self.bias, "validation_f1": scores[self.bias], "features": len(self.vocabulary)}
 
@@ -46,8 +53,8 @@ class Tagger(LearnerModel):
         """Return one tag per word."""
         if self.tags == ["O"]:
             return [("O",) * len(example.words) for example in _token_examples(examples)]
-        return [self._tag(self._encode(word_features(example.words)), self.bias)
-                for example in _token_examples(examples)]
+        sentences = [self._encode(word_features(example.words)) for example in _token_examples(examples)]
+        return [self._tag(self._scores(words), self.bias) for words in sentences]
 
     def _encode(self, sentence: Sequence[Sequence[str]]) -> list[Indexes]:
         rows = self.vocabulary
@@ -67,9 +74,9 @@ class Tagger(LearnerModel):
         for _ in range(self.epochs):
             for index in rng.permutation(len(sentences)):
                 words = sentences[index]
-                guess = self._decode(words, 0.0)
-                pairs = zip(guess, gold[index], strict=True)
-                truth = [found if right < 0 else right for found, right in pairs]
+                scores, wrong = self._scores(words), self._wrong(gold[index])
+                guess = self._decode(scores + self.margin * wrong)
+                truth = self._decode(scores + _FORBIDDEN * wrong)
                 if guess != truth:
                     for sign, tags in ((1.0, truth), (-1.0, guess)):
                         for word, (before, tag) in zip(words, pairwise([size, *tags]), strict=True):
@@ -81,12 +88,21 @@ class Tagger(LearnerModel):
         self.emission -= late_emission / time
         self.transition -= late_transition / time
 
-    def _decode(self, words: Sequence[Indexes], bias: float) -> list[int]:
-        """Return the best legal tag numbers (Viterbi); scores have shape (words, tags)."""
-        if not words:
+    def _scores(self, words: Sequence[Indexes]) -> Array:
+        """Return the score of each tag at each word, shape (words, tags)."""
+        rows = [self.emission[word].sum(axis=0) for word in words]
+        return np.array(rows).reshape(len(rows), len(self.tags))
+
+    def _wrong(self, gold: Sequence[int]) -> Array:
+        """Return 1 for each tag other than the gold one, 0 where there is none; shape (words, tags)."""
+        tags = np.array(gold, dtype=np.int64)[:, None]
+        wrong: Array = ((tags >= 0) & (tags != np.arange(len(self.tags)))).astype(float)
+        return wrong
+
+    def _decode(self, scores: Array) -> list[int]:
+        """Return the best legal tag numbers for scores of shape (words, tags), by Viterbi."""
+        if not len(scores):
             return []
-        scores = np.stack([self.emission[word].sum(axis=0) for word in words])
-        scores[:, self.tags.index("O")] -= bias
         moves = self.transition + self.legal
         best, back = scores[0] + moves[-1], []
         for row in scores[1:]:
@@ -98,13 +114,16 @@ class Tagger(LearnerModel):
             path.append(int(pointers[path[-1]]))
         return path[::-1]
 
-    def _tag(self, words: Sequence[Indexes], bias: float) -> tuple[str, ...]:
-        return tuple(self.tags[number] for number in self._decode(words, bias))
+    def _tag(self, scores: Array, bias: float) -> tuple[str, ...]:
+        costs = bias * (np.array(self.tags) == "O")
+        return tuple(self.tags[number] for number in self._decode(scores - costs))
 
-    def _validation_f1(self, examples: Sequence[TokenExample], bias: float) -> float:
+    def _validation_f1(
+        self, examples: Sequence[TokenExample], tables: Sequence[Array], bias: float
+    ) -> float:
         hits = found = wanted = 0
-        for example in examples:
-            guess = self._tag(self._encode(word_features(example.words)), bias)
+        for example, scores in zip(examples, tables, strict=True):
+            guess = self._tag(scores, bias)
             pairs = zip(guess, example.tags, strict=True)
             left = _entities(["O" if truth is None else tag for tag, truth in pairs])
             right = _entities([tag or "O" for tag in example.tags])

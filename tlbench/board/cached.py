@@ -28,7 +28,9 @@ def render_folder(folder: Path) -> str:
     held = _held(folder, digest)
     if held is not None:
         return held
-    from tlbench.board import as_json, build, render
+    from tlbench.board.document import as_json
+    from tlbench.board.markdown import render
+    from tlbench.board.rows import build
 
     board = build(store)
     markdown = render(board)

@@ -59,6 +59,11 @@ class Condition:
         return tuple(part["name"] for part in self.facts.strategy["parts"])
 
     @property
+    def tier(self) -> str:
+        """Return the tier it ran at; cells of one condition may come from several runs."""
+        return "+".join(sorted({str(record.protocol.get("tier", "")) for record in self.records}))
+
+    @property
     def architecture(self) -> str | None:
         """Return what identifies the model, the same for a scratch twin, or `None` without a model."""
         model = self.facts.model
@@ -109,11 +114,11 @@ def comparables(records: Sequence[Record]) -> list[Comparable]:
     A cell that never saw its data (failed early, unsupported) has no fingerprints; it joins the largest table of
     its task, version and budget.
     """
-    kept, further = current(_common_numerics_first(records))
+    kept, further = _current(records)
     homes = _homes(kept)
     tables: dict[str, list[Record]] = {}
     for record in kept:
-        tables.setdefault(homes[record.key], []).append(record)
+        tables.setdefault(homes[record.key, record.comparability], []).append(record)
     extra: dict[tuple[str, str], list[Record]] = {}
     for record in further:
         extra.setdefault((record.comparability, record.condition), []).append(record)
@@ -126,6 +131,17 @@ def budget_order(budget: Budget) -> float:
     return float("inf") if budget == "full" else float(budget)
 
 
+def _current(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Choose one record per cell and comparability key; a failed attempt does not count beside a result."""
+    finished = {record.key for record in records if record.status != "failed"}
+    groups: dict[str, list[Record]] = {}
+    for record in _common_numerics_first(records):
+        if record.status != "failed" or record.key not in finished:
+            groups.setdefault(record.comparability, []).append(record)
+    chosen = [current(groups[key]) for key in sorted(groups)]
+    return [r for kept, _ in chosen for r in kept], [r for _, further in chosen for r in further]
+
+
 def _common_numerics_first(records: Iterable[Record]) -> list[Record]:
     """Of two results of one cell, prefer the one that most others can be paired with."""
     listed = list(records)
@@ -133,7 +149,8 @@ def _common_numerics_first(records: Iterable[Record]) -> list[Record]:
     return sorted(listed, key=lambda r: -counts[r.comparability, r.numerics["class"]])
 
 
-def _homes(records: Sequence[Record]) -> dict[str, str]:
+def _homes(records: Sequence[Record]) -> dict[tuple[str, str], str]:
+    """Return the comparability key of the table that each record, by key and own comparability, stands in."""
     sizes = Counter(r.comparability for r in records if r.evaluation is not None)
     tables: dict[tuple[str, ...], dict[str, int]] = {}
     for record in records:
@@ -143,7 +160,7 @@ def _homes(records: Sequence[Record]) -> dict[str, str]:
     for record in records:
         choices = tables.get(_question(record), {})
         lost = record.comparability not in sizes and choices
-        homes[record.key] = min(choices, key=lambda c: (-choices[c], c)) if lost else record.comparability
+        homes[record.key, record.comparability] = min(choices, key=lambda c: (-choices[c], c)) if lost else record.comparability
     return homes
 
 

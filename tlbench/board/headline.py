@@ -39,10 +39,19 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
     for verdict, word in (("HELPS", "It helps"), ("HARMS", "It harms")):
         if groups[verdict]:
             sentences.append(f"{word}: {_listed(groups[verdict], verdict == 'HELPS')}.")
+    sentences.append(_causal(rows))
     if unjudged:
         sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and got no "
                          "verdict.")
     return sentences
+
+
+def _causal(rows: Sequence[Row]) -> str:
+    found = [row.scratch.verdict for row in rows if row.scratch.verdict]
+    if not found:
+        return ""
+    return (f"Against the same architecture from random weights it helps in {found.count('HELPS')} of "
+            f"{_number(len(found), 'condition')} and harms in {found.count('HARMS')}.")
 
 
 def _listed(rows: Sequence[Row], descending: bool) -> str:

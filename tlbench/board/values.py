@@ -204,8 +204,10 @@ class Table:
         n_test: Test examples.
         units: Groups of test examples that the interval resamples, or `None` for single examples.
         margin: Equality margin e.
+        test_reads: How often the test split was read in any one cell.
         same_subsets: At every replicate all rows trained on the same examples, checked by fingerprint.
         task: Facts of the task, as records hold them.
+        baseline: Label and validation score of the best no-transfer baseline, also where a view hides its row.
         rows: In printing order.
     """
 
@@ -219,8 +221,10 @@ class Table:
     n_test: int
     units: int | None
     margin: float
+    test_reads: int
     same_subsets: bool
     task: Mapping[str, Any]
+    baseline: tuple[str, float] | None
     rows: tuple[Row, ...]
 
 

@@ -8,6 +8,6 @@ from tlbench.corpora import apidoc, interface
 from tlbench.corpora.markup import plain, role_target, sentences
 from tlbench.corpora.parse import Docstring
 from tlbench.corpora.sections import sections
-from tlbench.corpora.split import apart
+from tlbench.corpora.split import apart, parts
 
-__all__ = ["Docstring", "apart", "apidoc", "interface", "plain", "role_target", "sections", "sentences"]
+__all__ = ["Docstring", "apart", "apidoc", "interface", "parts", "plain", "role_target", "sections", "sentences"]

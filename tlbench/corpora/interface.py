@@ -37,12 +37,14 @@ class Message:
     """An English string and its French translations, the first found one first.
 
     Attributes:
+        key: Hash of the source, its name in records, which hold no text.
         english: Source, white space collapsed, placeholders as they are.
         french: One or more translations.
         group: Number shared by near-duplicates.
         test: Whether the group is on the test side.
     """
 
+    key: str
     english: str
     french: tuple[str, ...]
     group: int
@@ -62,7 +64,7 @@ def messages(source: DataSource) -> tuple[Message, ...]:
     Raises:
         UserError: a package is missing or a catalogue is damaged.
     """
-    return tuple(Message(english, tuple(french), group, test)
+    return tuple(Message(_digest(english).hex()[:12], english, tuple(french), group, test)
                  for english, french, group, test in store.rows(_prepared(source)))
 
 
@@ -145,4 +147,8 @@ def _letters(text: str) -> str:
 
 def _is_test(representative: str) -> bool:
     """Tell the side of a group by its first string: one in four is on the test side."""
-    return int.from_bytes(hashlib.sha256(representative.encode()).digest()[:8], "big") % TEST_SHARE == 0
+    return int.from_bytes(_digest(representative)[:8], "big") % TEST_SHARE == 0
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

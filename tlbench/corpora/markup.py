@@ -11,7 +11,9 @@ _MD_LINK = re.compile(r"!?\[([^\[\]]+)\]\([^()\s]*\)")
 _CITATION = re.compile(r"\s*(?:\[[\w.-]+\]_|\|[^|\s][^|]*\|_?)")
 _TICKS = re.compile(r"(?<!`)(`{1,2})([^`]+)\1(?!`)_{0,2}")
 _STARS = re.compile(r"(?<![\w*])(\*{1,2})(?=\S)([^*]+?)(?<=\S)\1(?![\w*])")
-_URL = re.compile(r"<?https?://[^\s>]+>?")
+_URL = re.compile(r"\s*\((?:see|cf\.?|from)?:?\s*https?://[^\s)]+\)|<?https?://[^\s>)]*[^\s>).,;]>?")
+_TEMPLATE = re.compile(r"%\(\w+\)s")
+_SPACED = re.compile(r"\s+([.,;:)](?=\s|$))")
 _BREAK = re.compile(r"(?<=[.!?])[)\]'\"`]*\s+(?=[\"'`(\[:*]*[A-Z])")
 _SHORT = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|resp|Figs?|Eqs?|Sec|Refs?|al|approx|No|St|Dr|pp?|eq|ref)|"
                     r"\b[A-Z])\.$")
@@ -33,7 +35,7 @@ def plain(text: str) -> str:
     text = _TICKS.sub(r"\2", text)
     text = _STARS.sub(r"\2", text)
     text = re.sub(r"\[([A-Za-z_][\w.]*)\]", r"\1", _URL.sub("", text))
-    return re.sub(r"\s+", " ", re.sub(r"\s+([.,;:)])", r"\1", text.replace("\\", ""))).strip()
+    return re.sub(r"\s+", " ", _SPACED.sub(r"\1", _TEMPLATE.sub("", text).replace("\\", ""))).strip()
 
 
 def sentences(paragraph: str) -> list[str]:

@@ -24,7 +24,9 @@ _GOOGLE_ITEM = re.compile(r"^[-*]?\s*(\*{0,2}`{0,2}[A-Za-z_]\w*`{0,2})\s*"
                           r"(\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*(?::|--)\s*(.*)$")
 _TYPE_TAIL = re.compile(r"^(?:`{0,2}(?:optional|required)`{0,2}|[Dd]efaults? (?:to|is|=).{0,60}|[\s,.*])+$")
 _DIRECTIVE = re.compile(r"^\.\.(\s|$)")
-_NOISE = re.compile(r"^\s*(>>>|\.\.\. |\.\.\.$|In \[|Out\[|\$ |[+|=\-]{3,}|\|.*\|\s*$|<[/!\w])")
+_NOISE = re.compile(r"^\s*(>>>|\.\.\. |\.\.\.$|In \[|Out\[|\$ |[+|=\-]{3,}|\|.*\|\s*$|<[/!\w])|[│├└]")
+_LISTED = re.compile(r"^\s*([-*+•]|\d+[.)]|\(?[a-z]\))\s|^\s{4}")
+_STRAY = re.compile(r"^\s*(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Attributes)\s*:?\s*$")
 _SIGNATURE = re.compile(r"^[\w.]+\((?:[^()]|\([^()]*\))*\)\s*(?:->\s*\S+)?\s*(?=$|[A-Z])")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
@@ -102,9 +104,9 @@ def paragraphs(lines: Sequence[str]) -> list[str]:
 
 def _running(block: Sequence[str]) -> str:
     """Join a block of lines if it is running text; lists, tables, formulas and code give an empty text."""
-    if not block or any(_NOISE.match(line) for line in block) or _FIELD.match(block[0]):
+    if not block or any(_NOISE.search(line) for line in block) or _FIELD.match(block[0]):
         return ""
-    if re.match(r"^\s*([-*+•]|\d+[.)]|\(?[a-z]\))\s", block[0]) or re.match(r"^\s{4,}", block[0]):
+    if _STRAY.match(block[0]) or _LISTED.match(block[0]):
         return ""
     text = " ".join(line.strip() for line in block)
     return re.sub(r"\s+", " ", re.sub(r"::$", ":", text)).strip()

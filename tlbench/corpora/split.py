@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from tlbench.corpora.markup import sentences
+from tlbench.corpora.markup import plain, sentences
 from tlbench.corpora.parse import Docstring
 from tlbench.corpora.sections import sections
 
 Item = TypeVar("Item")
 TEST_SHARE = 5
-MIN_WORDS = 8
+MIN_WORDS = 6
 """Shorter parts ("Fit the model.") repeat everywhere and carry nothing that a test asks for."""
 
 
@@ -26,13 +26,12 @@ def is_test(owner: str) -> bool:
 def separate(rows: Iterable[Docstring]) -> tuple[list[Docstring], dict[str, int]]:
     """Keep one copy of each text, and no training docstring that nearly repeats a test one in whole or part.
 
-    Of copies on both sides the one on the test side stays. Parts are what tasks are made of: the summary, the
-    extended description, all prose, all parameter descriptions.
+    Of copies on both sides the one on the test side stays.
 
     Returns:
         The rows kept, sorted by name, and how many went for which reason.
     """
-    from tlbench.corpora.duplicates import normalise
+    from tlbench.corpora.duplicates import near_duplicates, normalise
 
     first: dict[str, Docstring] = {}
     names: set[str] = set()
@@ -44,61 +43,57 @@ def separate(rows: Iterable[Docstring]) -> tuple[list[Docstring], dict[str, int]
             names.add(row.name)
     test = [row for row in first.values() if is_test(row.owner)]
     train = [row for row in first.values() if not is_test(row.owner)]
-    near = _nearly_repeated(train, test)
+    ours = [(index, part) for index, row in enumerate(train) for part in parts(row)]
+    pairs = near_duplicates([part for _, part in ours], test_texts(test))
+    near = {ours[index][0] for index, _ in pairs}
     kept = test + [row for index, row in enumerate(train) if index not in near]
     removed = {"exact_duplicates": total - len(first), "near_duplicates_of_test": len(near)}
     return sorted(kept, key=lambda row: row.name), removed
 
 
+def parts(row: Docstring) -> list[str]:
+    """Return what tasks are made of: the whole text, its summary, description, prose, parameters, as plain text.
+
+    Parts of fewer than six words are left out, the whole text never.
+    """
+    found = sections(row.text)
+    pieces = (found.summary, " ".join(found.extended), " ".join(found.prose),
+              " ".join(description for _, description in found.parameters))
+    return list(dict.fromkeys([row.text, *(text for piece in pieces if _long(text := plain(piece)))]))
+
+
+def test_texts(rows: Iterable[Docstring]) -> list[str]:
+    """Return all that a test may be made of: the parts of the rows and their sentences, one copy of each."""
+    found: dict[str, None] = {}
+    for row in rows:
+        whole = parts(row)
+        found.update(dict.fromkeys(whole))
+        said = chain.from_iterable(sentences(part) for part in whole[1:])
+        found.update(dict.fromkeys(sentence for sentence in said if _long(sentence)))
+    return list(found)
+
+
 def without_test_passages(train: Sequence[Docstring], test: Sequence[Docstring]) -> list[str]:
     """Return the training texts less every passage (between blank lines) that is known from the test side.
 
-    A passage goes when it nearly repeats a test passage or sentence, or when it holds a test sentence.
+    A passage goes when it nearly repeats a test text or passage, or when it holds a test sentence.
     """
     from tlbench.corpora.duplicates import near_duplicates, normalise
 
-    known = {passage for row in test for passage in _passages(row.text) if _long(passage)}
-    heard = chain.from_iterable(sentences(_joined(passage)) for passage in known)
-    said = {normalise(sentence) for sentence in heard if _long(sentence)}
-    ours = list(dict.fromkeys(passage for row in train for passage in _passages(row.text) if _long(passage)))
-    near = {ours[index] for index, _ in near_duplicates(ours, sorted(known | said))}
-    drop = near | {passage for passage in ours
-                   if any(normalise(sentence) in said for sentence in sentences(_joined(passage)))}
+    known = list(dict.fromkeys([*test_texts(test), *chain.from_iterable(_passages(row.text) for row in test)]))
+    said = {normalise(text) for text in known}
+    ours = {passage: plain(passage) for row in train for passage in _passages(row.text)}
+    passages = [passage for passage, text in ours.items() if _long(text)]
+    drop = {passages[index] for index, _ in near_duplicates([ours[passage] for passage in passages], known)}
+    drop |= {passage for passage in passages
+             if any(_long(sentence) and normalise(sentence) in said for sentence in sentences(ours[passage]))}
     texts = ["\n\n".join(part for part in _passages(row.text) if part not in drop) for row in train]
     return [text for text in texts if text]
 
 
-def _nearly_repeated(train: Sequence[Docstring], test: Sequence[Docstring]) -> set[int]:
-    """Return the indices of training rows with a part that nearly repeats a part of a test row."""
-    from tlbench.corpora.duplicates import near_duplicates
-
-    ours = [(index, part) for index, row in enumerate(train) for part in _parts(row)]
-    theirs = list(dict.fromkeys(part for row in test for part in _parts(row)))
-    pairs = near_duplicates([part for _, part in ours], theirs)
-    return {ours[index][0] for index, _ in pairs}
-
-
-def _parts(row: Docstring) -> list[str]:
-    found = sections(row.text)
-    parts = (found.summary, " ".join(found.extended), " ".join(found.prose),
-             " ".join(description for _, description in found.parameters))
-    return list(dict.fromkeys([row.text, *(part for part in parts if _long(part))]))
-
-
-def _passages(text: str) -> list[str]:
-    return re.split(r"\n\s*\n", text)
-
-
-def _joined(passage: str) -> str:
-    return " ".join(line.strip() for line in passage.splitlines())
-
-
-def _long(text: str) -> bool:
-    return len(text.split()) >= MIN_WORDS
-
-
 def apart(
-    train: Sequence[Item], test: Sequence[Item], texts: Callable[[Item], Sequence[str]]
+    train: Sequence[Item], test: Sequence[Item], texts: Callable[[Item], Sequence[str]],
+    known: Sequence[str] = (),
 ) -> tuple[list[Item], list[Item], dict[str, int]]:
     """Keep one copy of each example, and no training example that nearly repeats a test one.
 
@@ -106,6 +101,7 @@ def apart(
         train: Training examples.
         test: Test examples; of exact copies the first stays.
         texts: Returns the texts by which two examples are compared, the input first.
+        known: Further texts that no training example may repeat.
 
     Returns:
         Training examples kept, test examples kept, and how many went for which reason.
@@ -116,8 +112,16 @@ def apart(
     kept_train = {normalise(texts(item)[0]): item for item in reversed(train)}
     ours, theirs = list(reversed(kept_train.values())), list(reversed(kept_test.values()))
     views = [(index, text) for index, item in enumerate(ours) for text in texts(item)]
-    known = [text for item in theirs for text in texts(item)]
-    near = {views[index][0] for index, _ in near_duplicates([text for _, text in views], known)}
+    others = [*known, *(text for item in theirs for text in texts(item))]
+    near = {views[index][0] for index, _ in near_duplicates([text for _, text in views], others)}
     counts = {"exact_duplicates": len(train) + len(test) - len(ours) - len(theirs),
               "near_duplicates_of_test": len(near)}
     return [item for index, item in enumerate(ours) if index not in near], theirs, counts
+
+
+def _passages(text: str) -> list[str]:
+    return re.split(r"\n\s*\n", text)
+
+
+def _long(text: str) -> bool:
+    return len(text.split()) >= MIN_WORDS

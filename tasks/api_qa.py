@@ -1,0 +1,85 @@
+"""api-qa: find the sentence of a documentation text that says what a parameter specifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from tlbench import DataSource, QuestionExample, Span, Splits, Task, corpora
+
+
+class ApiQa(Task):
+    """Extractive question answering over parameter descriptions.
+
+    Question: "What does the parameter x of f specify?". Context: the descriptions of all parameters of f as
+    running prose, without their names and types. Answer: the first sentence of x's description. The name is
+    not there to be matched: what helps is knowing what a name like it stands for.
+
+    Splits: the corpus's split map; at most two questions per context, contexts of one top-level object are a
+    group.
+    """
+
+    name = "api-qa"
+    kind = "question-answering"
+    summary = "which sentence says what a parameter specifies"
+    licence = corpora.apidoc.LICENCE
+    suite = "embedded"
+    metric = "token_f1"
+    default_budget = 600
+    sources = ("apidoc",)
+
+    min_parameters = 3
+    min_answer, max_answer = 3, 40
+    min_words, max_words = 25, 160
+    per_context = 2
+
+    def load(self, source: DataSource) -> Splits:
+        """Return both sides of the split map."""
+        corpus = corpora.apidoc.corpus(source)
+        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
+                                             lambda example: [f"{example.question} {example.context}",
+                                                              example.context])
+        return Splits(train, test, notes={**corpus.provenance, "removed": removed})
+
+    def identity(self, source: DataSource) -> Mapping[str, Any]:
+        """Return the fingerprint of the corpus."""
+        return corpora.apidoc.identity(source)
+
+    def unavailable(self, source: DataSource) -> str | None:
+        """Return which documentation is missing, if any."""
+        return corpora.apidoc.unavailable(source)
+
+    def _examples(self, rows: Iterable[corpora.Docstring]) -> list[QuestionExample]:
+        found = []
+        for row in rows:
+            context, answers = _described(row)
+            size = len(context.split())
+            if len(answers) < self.min_parameters or not self.min_words <= size <= self.max_words:
+                continue
+            usable = [name for name, answer in answers.items() if self._usable(answer.text, context)]
+            drawn = sorted(usable, key=lambda name: sha256(f"{row.name} {name}".encode()).digest())
+            found += [QuestionExample(f"{row.name}({name})", _question(row, name), context, (answers[name],),
+                                      group=row.owner) for name in drawn[:self.per_context]]
+        return found
+
+    def _usable(self, answer: str, context: str) -> bool:
+        return self.min_answer <= len(answer.split()) <= self.max_answer and context.count(answer) == 1
+
+
+def _described(row: corpora.Docstring) -> tuple[str, dict[str, Span]]:
+    """Return all descriptions as one text, and the span of each parameter's first sentence in it."""
+    context = ""
+    answers = {}
+    for name, description in corpora.sections(row.text).parameters:
+        text = corpora.plain(description)
+        if not text:
+            continue
+        context += " " if context else ""
+        answers[name] = Span(corpora.sentences(text)[0], len(context))
+        context += text if text[-1] in ".!?:;" else f"{text}."
+    return context, answers
+
+
+def _question(row: corpora.Docstring, parameter: str) -> str:
+    return f"What does the parameter {parameter} of {'.'.join(row.name.split('.')[-2:])} specify?"

@@ -1,0 +1,88 @@
+"""The markdown board: its claims in words, and tables that GitHub can render."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from tlbench.board import build, render
+from tlbench.records import Store
+
+Write = Callable[..., Store]
+
+
+def first_paragraph(text: str) -> str:
+    return text.split("\n\n")[1]
+
+
+def test_headline_says_where_a_classical_baseline_wins(grid: Store) -> None:
+    words = first_paragraph(render(build(grid)))
+    assert "transfer **helps** in 2 of 10 conditions" in words
+    assert "On names@300, a classical baseline without any neural model wins: linear" in words
+    assert "1 cell collapsed and 1 cell failed" in words
+    assert "3 tasks from 1 domain" in words
+
+
+def test_headline_says_where_nothing_beats_the_baseline(toy: SimpleNamespace, write: Write) -> None:
+    board = build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.605)))
+    assert "no setup with transfer is shown to beat linear" in first_paragraph(render(board)) or \
+        "a classical baseline without any neural model wins" in first_paragraph(render(board))
+
+
+def test_headline_says_where_no_transfer_took_part(toy: SimpleNamespace, write: Write) -> None:
+    board = build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "scratch", 0.6)))
+    assert "say nothing about transfer" in first_paragraph(render(board))
+
+
+def test_cap_stands_beside_every_delta_that_rests_on_it(grid: Store) -> None:
+    text = render(build(grid))
+    lines = [line for line in text.splitlines() if line.startswith("|") and "(cap)" in line]
+    assert len(lines) == 3  # finetune, feature-extraction and lora of the same model on topic
+    assert "scratch (mini): `stop_reason=cap` in 3 of 3 replicates" in text
+
+
+def test_contended_times_are_upper_bounds(toy: SimpleNamespace, write: Write) -> None:
+    text = render(build(write(toy.replicates(3, "linear", 0.6, contended=True))))
+    assert "≤ 13.2 s" in text
+    assert "times are upper bounds" in text
+
+
+def test_times_of_several_machines_are_marked(toy: SimpleNamespace, write: Write) -> None:
+    text = render(build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.7, hardware="gpu-box"))))
+    assert "come from different machines (gpu-box; toy-cpu)" in text
+
+
+def test_every_table_row_has_as_many_cells_as_its_head(grid: Store) -> None:
+    blocks = [block for block in render(build(grid)).split("\n\n") if block.startswith("|")]
+    assert blocks
+    for block in blocks:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+        assert widths.pop() <= 11
+
+
+def test_text_from_records_cannot_break_out_of_its_line(toy: SimpleNamespace, write: Write) -> None:
+    reason = "line one\n| a | b |\n`code`"
+    text = render(build(write(toy.replicates(3, "linear", 0.6), toy.Made("fine|tune", status="failed", reason=reason))))
+    assert "- fine|tune (mini): `failed: line one | a | b | 'code' (replicate 0)`" in text
+    assert "fine\\|tune" in text
+
+
+def test_model_notes_and_leaks_are_printed(grid: Store) -> None:
+    text = render(build(grid))
+    assert "- Model leaky: v0: a first, weak model" in text
+    assert "its declared training data include reviews" in text
+
+
+def test_measurement_is_stated(grid: Store) -> None:
+    text = render(build(grid))
+    for fact in ("tlbench-1", "quick", "toy-cpu", "torch 2.13.0", "tlbench run --tasks all", "What was held equal",
+                 "BSD-3-Clause", "Noise floor: not measured", "16 comparisons of Δ best at tier quick"):
+        assert fact in text
+
+
+def test_no_number_is_missing_or_broken(grid: Store) -> None:
+    text = render(build(grid))
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+    assert "-0.000" not in text

@@ -1,0 +1,98 @@
+"""Learning curves: how scores change with the label budget, as a table and, with matplotlib, as a picture."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlbench.board import text
+from tlbench.board.conditions import budget_order
+from tlbench.board.values import Board, Row, Table
+from tlbench.errors import UserError
+from tlbench.task import Budget
+
+Curve = Mapping[Budget, Row]
+
+
+def render(board: Board) -> str:
+    """Return a markdown table for each task with two or more budgets: a row per setup, a column per budget."""
+    blocks = ["# Learning curves"]
+    for task, tables in _several(board).items():
+        budgets = sorted({table.budget for table in tables}, key=budget_order)
+        rows = [{"strategy": strategy, "model": model, **{f"{b}": _point(curve.get(b)) for b in budgets}}
+                for (strategy, model), curve in _curves(tables).items()]
+        blocks += [f"## {task}, {tables[0].metric} by labels", text.table(rows, right=[f"{b}" for b in budgets]),
+                   _crossings(tables)]
+    if len(blocks) == 1:
+        blocks.append("No task here has results at two or more budgets: run one with --budgets 100,300,1000.")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def plot(board: Board, folder: Path) -> list[Path]:
+    """Write one PNG for each task with two or more budgets and return the paths.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("learning curves need matplotlib for pictures: pip install matplotlib, or print the table")
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for task, tables in _several(board).items():
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        _draw(figure.subplots(), task, tables)
+        paths.append(folder / f"curve-{task}.png")
+        figure.savefig(paths[-1], dpi=120, metadata={"Software": None})
+    return paths
+
+
+def _several(board: Board) -> dict[str, list[Table]]:
+    """Return the tables of tasks that have two or more budgets; of several keys at one budget the first."""
+    found: dict[str, dict[Budget, Table]] = {}
+    for table in board.tables:
+        found.setdefault(table.name, {}).setdefault(table.budget, table)
+    return {task: list(tables.values()) for task, tables in found.items() if len(tables) > 1}
+
+
+def _curves(tables: Sequence[Table]) -> dict[tuple[str, str], dict[Budget, Row]]:
+    curves: dict[tuple[str, str], dict[Budget, Row]] = {}
+    for table in tables:
+        for row in table.rows:
+            curves.setdefault((row.strategy, row.model), {})[table.budget] = row
+    return dict(sorted(curves.items()))
+
+
+def _point(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return text.score(row) + (f" {text.BASELINE}" if row.best_baseline else "")
+
+
+def _crossings(tables: Sequence[Table]) -> str:
+    """Say at which budgets each setup with transfer helps against the best baseline."""
+    lines = []
+    for (strategy, model), curve in _curves(tables).items():
+        points = sorted(((b, r) for b, r in curve.items() if r.transfers and r.best.value is not None),
+                        key=lambda point: budget_order(point[0]))
+        if points:
+            shown = ", ".join(f"{budget}: {text.signed(row.best.value)} {text.verdict(row.best)}" for budget, row in points)
+            lines.append(f"- {strategy} ({model}) against the best baseline: {shown}.")
+    return "\n".join(lines)
+
+
+def _draw(axes: Any, task: str, tables: Sequence[Table]) -> None:
+    budgets = sorted({table.budget for table in tables}, key=budget_order)
+    places = {budget: place for place, budget in enumerate(budgets)}
+    for (strategy, model), curve in _curves(tables).items():
+        points = [(places[b], r.score) for b, r in sorted(curve.items(), key=lambda c: budget_order(c[0])) if r.n]
+        transfers = any(row.transfers for row in curve.values())
+        axes.errorbar([x for x, _ in points], [s.mean for _, s in points], yerr=[s.sd or 0.0 for _, s in points],
+                      marker="o", capsize=3, linestyle="-" if transfers else "--",
+                      label=strategy if model == "-" else f"{strategy} ({model})")
+    axes.set_xticks(list(places.values()), [f"{budget}" for budget in budgets])
+    axes.set(title=f"{task} (dashed: no transfer; bars: SD over replicates)", xlabel="labels", ylabel=tables[0].metric)
+    axes.legend(fontsize="small")

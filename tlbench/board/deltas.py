@@ -1,0 +1,198 @@
+"""Every row's two deltas: against the best baseline without transfer and against its scratch twin; then verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+
+from tlbench import stats
+from tlbench.board.conditions import Comparable, Condition
+from tlbench.board.evidence import Reader
+from tlbench.board.pairing import Pairer, Pairs
+from tlbench.board.values import Delta
+from tlbench.records import Record
+from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
+
+_NO_ERROR_LEFT = 0.98
+"""Above this baseline score a relative error reduction says nothing."""
+
+
+@dataclass
+class Comparison:
+    """One delta on its way to a verdict: what was measured, then, with its whole family known, what it means.
+
+    Attributes:
+        delta: What the board prints.
+        tier: Tier of the condition; verdicts are corrected within kind and tier.
+        estimate: The interval behind it, or `None` without a pair.
+        collapsed: Largest share of collapsed replicates of the two sides.
+    """
+
+    delta: Delta
+    tier: str
+    estimate: stats.Delta | None = None
+    collapsed: float = 0.0
+
+
+class Comparisons:
+    """All comparisons of one table.
+
+    Attributes:
+        best: Condition id to the comparison with the best no-transfer baseline.
+        scratch: Condition id to the comparison with the same architecture at random.
+        best_baseline: Id of the no-transfer condition with the best validation score, or `None`.
+    """
+
+    def __init__(self, table: Comparable, reader: Reader) -> None:
+        """Measure every delta of the table; `judged` adds the verdicts."""
+        self._pairer = Pairer(reader)
+        self._conditions = table.conditions
+        ordered = _baselines(table.conditions)
+        self.best_baseline = ordered[0].id if ordered else None
+        self.best = {c.id: self._against_best(c, ordered) for c in table.conditions}
+        self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
+        self._ranks: dict[str, int] | None = None
+
+    @property
+    def all(self) -> list[Comparison]:
+        """Return all comparisons, both kinds."""
+        return [*self.best.values(), *self.scratch.values()]
+
+    def rank(self, condition: Condition) -> int | None:
+        """Return the rank, shared by rows that cannot be told apart; `None` below three replicates.
+
+        Two rows can be told apart if their difference is significant after Holm's correction over all pairs of
+        the table, or if their comparison has the verdict HELPS or HARMS.
+        """
+        if self._ranks is None:
+            self._ranks = self._ranked([c for c in self._conditions if len(c.evaluated) >= REPLICATES])
+        return self._ranks.get(condition.id)
+
+    def _against_best(self, condition: Condition, ordered: Sequence[Condition]) -> Comparison:
+        refused: list[str] = []
+        for baseline in ordered:
+            if baseline.id == condition.id:
+                return _nothing("best", condition, "is the best no-transfer baseline"
+                                + _unlike(refused, "; a better one cannot be paired"))
+            if baseline.unlabeled > condition.unlabeled:
+                refused.append(f"{baseline.label} used more unlabeled target text")
+                continue
+            pairs = self._pairer.pairs(condition, baseline)
+            if pairs.left:
+                return self._compare("best", condition, baseline, pairs, refused)
+            refused.append(f"{baseline.label}: {pairs.reason or 'no replicate in common'}")
+        reason = _unlike(refused, "no baseline could be paired") or "has no no-transfer baseline to compare with"
+        return _nothing("best", condition, reason if condition.evaluated else "has no score")
+
+    def _against_scratch(self, condition: Condition) -> Comparison:
+        if condition.architecture is None:
+            return _nothing("scratch", condition, "has no model, so no scratch twin")
+        twins = [c for c in _baselines(self._conditions)
+                 if c.parts == ("scratch",) and c.architecture == condition.architecture]
+        if condition.id in {twin.id for twin in twins}:
+            return _nothing("scratch", condition, "is the scratch baseline")
+        refused: list[str] = []
+        for twin in twins:
+            pairs = self._pairer.pairs(condition, twin)
+            if pairs.left:
+                return self._compare("scratch", condition, twin, pairs, refused)
+            refused.append(f"{twin.label}: {pairs.reason or 'no replicate in common'}")
+        reason = _unlike(refused, "scratch could not be paired") or "has no scratch twin with a score"
+        return _nothing("scratch", condition, reason if condition.evaluated else "has no score")
+
+    def _compare(self, kind: Literal["best", "scratch"], condition: Condition, baseline: Condition, pairs: Pairs,
+                 refused: Sequence[str]) -> Comparison:
+        estimate = self._pairer.delta(pairs)
+        scores, base = _scores(pairs.left), _scores(pairs.right)
+        wins = fmean((a > b) + (a == b) / 2 for a, b in zip(scores, base, strict=True))
+        error = 1 - fmean(base)
+        judged = estimate.n >= REPLICATES
+        reasons = [_unlike(refused, "not against the best baseline"), _unlike(pairs.reason, "some replicates unpaired"),
+                   "" if judged else f"fewer than {REPLICATES} paired replicates, so no verdict"]
+        delta = Delta(
+            kind, baseline.label, estimate.value,
+            lo=estimate.lo if judged else None, hi=estimate.hi if judged else None, p=estimate.p if judged else None,
+            n=estimate.n, improve=wins, rer=estimate.value / error if error >= 1 - _NO_ERROR_LEFT else None,
+            capped=sum(record.training.get("stop_reason") == "cap" for record in pairs.right),
+            reason="; ".join(filter(None, reasons)) or None,
+        )
+        return Comparison(delta, condition.tier, estimate, max(_collapsed(condition), _collapsed(baseline)))
+
+    def _ranked(self, conditions: Sequence[Condition]) -> dict[str, int]:
+        apart = np.zeros((len(conditions), len(conditions)), dtype=bool)
+        places, ps = [], []
+        for i, one in enumerate(conditions):
+            for j in range(i):
+                pairs = self._pairer.pairs(one, conditions[j])
+                if len(pairs.left) >= REPLICATES and (p := self._pairer.delta(pairs).p) is not None:
+                    places.append((i, j))
+                    ps.append(p)
+        for (i, j), p in zip(places, holm(ps), strict=True):
+            apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
+        means = [fmean(_scores(list(c.evaluated.values()))) for c in conditions]
+        return dict(zip([c.id for c in conditions], shared_ranks(means, apart), strict=True))
+
+    def _told(self, one: Condition, other: Condition) -> bool:
+        """Return whether a comparison of exactly these two has a verdict that tells them apart."""
+        return any(made.delta.baseline == b.label and made.delta.verdict in ("HELPS", "HARMS")
+                   for a, b in ((one, other), (other, one)) for made in (self.best[a.id], self.scratch[a.id]))
+
+
+def judged(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
+    """Give every comparison its verdict, corrected for all others of its kind and tier.
+
+    Args:
+        comparisons: All comparisons of the published file; changed in place.
+
+    Returns:
+        Kind and tier to the size of the family.
+    """
+    families: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        if comparison.delta.p is not None:
+            families.setdefault((comparison.delta.kind, comparison.tier), []).append(comparison)
+    for family in families.values():
+        adjusted = holm([c.delta.p for c in family if c.delta.p is not None])
+        for comparison, p in zip(family, adjusted, strict=True):
+            comparison.delta = _judge(comparison, p)
+    return {key: len(family) for key, family in families.items()}
+
+
+def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
+    estimate = comparison.estimate
+    assert estimate is not None
+    found = verdict(estimate, margin(estimate.m), p_adjusted, comparison.collapsed)
+    if found is None:
+        return comparison.delta
+    return replace(comparison.delta, p_adjusted=p_adjusted, verdict=found.label, mde=found.mde, small=found.small,
+                   unstable=found.unstable, too_small=found.too_small_for_equal)
+
+
+def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions without transfer that have a validation score, the best one first."""
+    found = [(c.validation, c) for c in conditions if not c.transfers]
+    ordered = sorted(((value, c) for value, c in found if value is not None), key=lambda v: (-v[0], v[1].label))
+    return [c for _, c in ordered]
+
+
+def _nothing(kind: Literal["best", "scratch"], condition: Condition, reason: str) -> Comparison:
+    return Comparison(Delta(kind, reason=reason), condition.tier)
+
+
+def _unlike(reasons: Sequence[str] | str | None, what: str) -> str:
+    if not reasons:
+        return ""
+    return f"{what} ({reasons if isinstance(reasons, str) else '; '.join(reasons)})"
+
+
+def _scores(records: Sequence[Record]) -> list[float]:
+    return [float(r.evaluation.metrics[r.evaluation.primary]["value"]) for r in records if r.evaluation is not None]
+
+
+def _collapsed(condition: Condition) -> float:
+    evaluated = condition.evaluated.values()
+    return sum(record.status == "collapsed" for record in evaluated) / max(1, len(evaluated))

@@ -1,0 +1,126 @@
+"""A board as markdown that GitHub renders: headline, overview, one table per task, notes, how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tlbench.board import text
+from tlbench.board.headline import headline
+from tlbench.board.measured import measured
+from tlbench.board.notes import row_notes, statistics_notes, table_notes
+from tlbench.board.values import Aggregate, Board, Row, Table
+
+_MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
+
+
+def render(board: Board) -> str:
+    """Return the board as markdown, the same bytes for equal records."""
+    blocks = ["# Does transfer help here?", " ".join(headline(board))]
+    if board.rows:
+        blocks += ["## Overview", *_overview(board), *_over_tasks(board)]
+        for table in board.tables:
+            blocks += _task(table)
+        blocks += ["## How to read this", _bullets(statistics_notes(board))]
+        blocks += ["## How it was measured", *measured(board)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _overview(board: Board) -> list[str]:
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in sorted(board.rows, key=lambda r: (r.transfers, not r.classical, r.model, r.strategy)):
+        cells = found.setdefault((row.strategy.partition(" #")[0], row.model), {})
+        cells.setdefault(row.table, []).append(_overview_cell(row))
+    names = {table.id: f"{table.id} {table.metric}" for table in board.tables}
+    rows = [{"strategy": strategy, "model": model,
+             **{name: " / ".join(cells.get(id, [])) for id, name in names.items()}}
+            for (strategy, model), cells in found.items()]
+    legend = (f"Mean test score ± standard deviation over replicates. {text.BASELINE} the best no-transfer baseline "
+              "(chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no relevant "
+              f"difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a source of "
+              "the task.")
+    return [text.table(rows, right=list(names.values())), legend]
+
+
+def _overview_cell(row: Row) -> str:
+    if row.score.mean is None:
+        return text.unscored(row)
+    spread = "" if row.score.sd is None else f" ± {text.share(row.score.sd)}"
+    marks = [text.BASELINE if row.best_baseline else _MARKS.get(row.best.verdict or "", ""),
+             text.LEAK if row.outside.leak == "yes" else ""]
+    return " ".join([text.share(row.score.mean) + spread, *filter(None, marks)])
+
+
+def _over_tasks(board: Board) -> list[str]:
+    if not board.aggregates:
+        return []
+    scopes = list(dict.fromkeys(aggregate.scope for aggregate in board.aggregates))
+    blocks = ["## Over tasks"]
+    for scope in scopes:
+        found = [aggregate for aggregate in board.aggregates if aggregate.scope == scope]
+        title = "Tables that all setups share" if scope == "common" else f"Kind {scope}"
+        blocks += [f"{title}:", text.table([_aggregate(a) for a in found], right=("Δ best", "Δ scratch"))]
+    blocks.append("Macro-means of differences, never of raw scores; budgets of one task are averaged first. They have no "
+                  "interval and mix metrics: read them with the harm and the worst difference beside them.")
+    return blocks
+
+
+def _aggregate(found: Aggregate) -> dict[str, str]:
+    worst = "" if found.worst is None else f"{text.signed(found.worst[1])} ({found.worst[0]})"
+    return {"strategy": found.strategy, "model": found.model, "Δ best": text.signed(found.delta_best),
+            "Δ scratch": text.signed(found.delta_scratch), "harmed": f"{found.harmed}/{found.judged}",
+            "worst Δ best": worst, "coverage": f"{len(found.tables)}/{found.offered}"}
+
+
+def _task(table: Table) -> list[str]:
+    usual = table.baseline[0] if table.baseline else None
+    main = text.table([_main(row, usual) for row in table.rows],
+                      right=("rank", "score ± SD (n)", "RER", "P(improve)"))
+    details = text.table([_detail(row) for row in table.rows], right=("steps", "train", "peak memory", "FLOPs"))
+    return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
+            f"states of {table.id}</summary>", details, "</details>", *_noted(table)]
+
+
+def _noted(table: Table) -> list[str]:
+    notes = [*table_notes(table), *(note for row in table.rows for note in row_notes(row))]
+    return [_bullets(notes)] if notes else []
+
+
+def _caption(table: Table) -> str:
+    units = f"{table.n_test:,} test examples" + (f" in {table.units:,} groups" if table.units else "")
+    form = "corpus metric" if table.corpus_metric else "mean over examples"
+    versus = ("No baseline without transfer has a score here, so Δ best is blank." if table.baseline is None else
+              f"Δ best is against **{table.baseline[0]}**, the no-transfer row with the best validation score "
+              f"({text.share(table.baseline[1])}), unless a cell names another.")
+    labels = f"{table.task.get('train_labels')} training and {table.task.get('validation_labels')} validation labels"
+    return (f"{table.kind}, version {table.task.get('version')}; {table.metric} ({form}); {labels}; {units}; equality "
+            f"margin e = {text.share(table.margin)}. {versus}")
+
+
+def _main(row: Row, usual: str | None) -> dict[str, str]:
+    marks = (text.BASELINE if row.best_baseline else "") + (text.LEAK if row.outside.leak == "yes" else "")
+    return {
+        "rank": "" if row.rank is None else str(row.rank),
+        "strategy": " ".join(filter(None, (row.strategy, marks))), "model": row.model,
+        "score ± SD (n)": text.score(row),
+        "Δ best [95 % CI]": "baseline" if row.best_baseline else text.interval(row.best, usual),
+        "verdict": text.verdict(row.best),
+        "Δ scratch [95 % CI]": text.interval(row.scratch), "verdict ": text.verdict(row.scratch),
+        "RER": text.signed(row.best.rer, 2),
+        "P(improve)": "" if row.best.improve is None else f"{text.share(row.best.improve, 2)} ({row.best.n})",
+    }
+
+
+def _detail(row: Row) -> dict[str, str]:
+    cost, states = row.cost, row.states
+    return {
+        "strategy": row.strategy, "model": row.model, "params (trainable / total)": text.params(row),
+        "outside data": text.outside(row.outside) if row.n else "", "steps": text.count(cost.steps) if cost.steps else "",
+        "train": text.seconds(cost, cost.train_seconds), "peak memory": text.memory(cost),
+        "FLOPs": text.count(cost.flops) if cost.flops else "",
+        "ok / collapsed / failed / unsupported":
+            f"{states.ok} / {states.collapsed} / {states.failed} / {states.unsupported}",
+    }
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,200 @@
+"""Records to rows: the whole board as values, a pure function of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+from tlbench.board.aggregate import aggregates
+from tlbench.board.conditions import Comparable, Condition, comparables
+from tlbench.board.deltas import Comparisons, judged
+from tlbench.board.evidence import Reader
+from tlbench.board.header import header
+from tlbench.board.values import Board, Cost, Family, Outside, Row, Score, States, Table
+from tlbench.errors import UserError
+from tlbench.records import Record, Store
+from tlbench.stats import RESAMPLES
+from tlbench.verdicts import margin
+
+_FLOOR = ("floor",)
+
+
+def build(store: Store) -> Board:
+    """Compute the board of a results folder.
+
+    Raises:
+        UserError: the folder has no records, or a record or its predictions are truncated, edited, or
+            contradict each other.
+    """
+    records = store.load()
+    if not records:
+        raise UserError(f"results folder {str(store.folder)!r} has no records: run tlbench with this --out first")
+    reader = Reader(store)
+    found = comparables(records)
+    comparisons = [Comparisons(table, reader) for table in found]
+    families = judged([comparison for table in comparisons for comparison in table.all])
+    tables = tuple(_table(table, made, reader) for table, made in zip(found, comparisons, strict=True))
+    sizes = tuple(Family(kind, tier, size) for (kind, tier), size in sorted(families.items()))
+    return Board(header(records, RESAMPLES), tables, aggregates(tables), sizes)
+
+
+def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = (),
+           strategies: Collection[str] = ()) -> Board:
+    """Return a view of a board: fewer rows, the same numbers and verdicts. Empty selections keep everything."""
+    def kept(row: Row) -> bool:
+        return all(not chosen or name in chosen for chosen, name in
+                   ((tasks, row.task), (models, row.model), (strategies, row.strategy)))
+
+    tables = [replace(table, rows=tuple(filter(kept, table.rows))) for table in board.tables]
+    tables = [table for table in tables if table.rows]
+    return replace(board, tables=tuple(tables), aggregates=aggregates(tables))
+
+
+def _table(table: Comparable, comparisons: Comparisons, reader: Reader) -> Table:
+    record = table.facts
+    first = next(filter(None, map(reader, table.evaluated)), None)
+    rows = _ordered([_row(table, condition, comparisons) for condition in table.conditions])
+    floor = next((row.score.mean for row, parts in _with_parts(rows, table) if parts == _FLOOR), None)
+    return Table(
+        id=table.id, name=record.task["name"], budget=table.budget, kind=record.task["kind"],
+        metric=record.evaluation.primary if record.evaluation else record.task["metric"],
+        comparability=table.comparability, corpus_metric=first is not None and first.per_example is None,
+        n_test=len(first.ids) if first else int(record.task.get("test", 0)),
+        units=first.units if first and first.groups is not None else None,
+        margin=margin(first.units) if first else 0.0,
+        test_reads=max((r.evaluation.n_test_evals for r in table.evaluated if r.evaluation), default=0),
+        same_subsets=_same_subsets(table.evaluated),
+        task={**record.task, "train_labels": record.budget.get("train"),
+              "validation_labels": record.budget.get("validation")},
+        baseline=next(((row.label, row.score.validation) for row in rows
+                       if row.best_baseline and row.score.validation is not None), None),
+        rows=tuple(replace(row, below_floor=_below(row, floor)) for row in rows),
+    )
+
+
+def _row(table: Comparable, condition: Condition, comparisons: Comparisons) -> Row:
+    facts = condition.facts
+    evaluated = list(condition.evaluated.values())
+    model = facts.model or {}
+    return Row(
+        table=table.id, condition=condition.id, model=condition.model, strategy=condition.strategy,
+        task=facts.task["name"], budget=table.budget, n=len(evaluated), score=_score(condition),
+        best=comparisons.best[condition.id].delta, scratch=comparisons.scratch[condition.id].delta,
+        states=_states(condition.records), outside=_outside(condition), cost=_cost(evaluated),
+        transfers=condition.transfers, classical=facts.model is None and not condition.transfers,
+        tier=condition.tier, params_total=model.get("params_total"),
+        params_trainable=model.get("params_trainable"),
+        best_baseline=condition.id == comparisons.best_baseline, rank=comparisons.rank(condition),
+        capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
+        keys=tuple(record.key for record in condition.records),
+        reasons=_reasons(condition.records), note=str(model.get("note") or ""),
+        further=tuple(_repeat(record) for record in condition.further),
+    )
+
+
+def _score(condition: Condition) -> Score:
+    evaluations = [r.evaluation for r in condition.evaluated.values() if r.evaluation is not None]
+    if not evaluations:
+        return Score()
+    primary = [e.metrics[e.primary]["value"] for e in evaluations]
+    shared = [name for name in evaluations[0].metrics if all(name in e.metrics for e in evaluations)]
+    others = {name: fmean(e.metrics[name]["value"] for e in evaluations) for name in sorted(shared)}
+    return Score(fmean(primary), stdev(primary) if len(primary) > 1 else None, condition.validation, others)
+
+
+def _states(records: Sequence[Record]) -> States:
+    found = [record.status for record in records]
+    return States(found.count("ok"), found.count("collapsed"), found.count("failed"), found.count("unsupported"))
+
+
+def _reasons(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return one line for each state and reason, with the replicates it concerns."""
+    grouped: dict[str, list[str]] = {}
+    for record in records:
+        if record.status != "ok":
+            unscored = ", without a score" if record.status == "collapsed" and record.evaluation is None else ""
+            line = f"{record.status}{unscored}: {record.reason or 'no reason recorded'}"
+            grouped.setdefault(line, []).append(str(record.replicate))
+    return tuple(f"{line} (replicate {', '.join(replicates)})" for line, replicates in grouped.items())
+
+
+def _repeat(record: Record) -> str:
+    value = record.evaluation.metrics[record.evaluation.primary]["value"] if record.evaluation else None
+    shown = record.status if value is None else f"{value:.4f}"
+    return f"replicate {record.replicate}: {shown} on {record.environment.get('hardware', 'unknown hardware')}"
+
+
+def _outside(condition: Condition) -> Outside:
+    facts = condition.facts
+    strategy = str(facts.strategy.get("external_data", "none"))
+    model = facts.model or {}
+    if model.get("init") != "pretrained":
+        return Outside(strategy, unlabeled=condition.unlabeled)
+    sources = tuple(sorted(model.get("training_sources") or ()))
+    shared = set(sources) & set(facts.task.get("sources", ())) | set(facts.contamination.get("sources", ()))
+    declared = facts.contamination.get("declared", "unknown")
+    leak = "yes" if shared or declared == "yes" else "no" if declared == "no" else "unknown"
+    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled)  # type: ignore[arg-type]
+
+
+def _cost(records: Sequence[Record]) -> Cost:
+    if not records:
+        return Cost()
+    costs, training = [r.cost for r in records], [r.training for r in records]
+    times = [cost.get("seconds", {}) for cost in costs]
+    peaks = [int(cost["peak_memory_bytes"]) for cost in costs if cost.get("peak_memory_bytes")]
+    return Cost(
+        train_seconds=_mean(times, "train"), total_seconds=_mean(times, "total"), flops=_mean(costs, "flops"),
+        flops_method=_texts(cost.get("flops_method") for cost in costs),
+        peak_memory_bytes=max(peaks, default=None),
+        memory_method=_texts(cost.get("peak_memory_method") for cost in costs),
+        contended=any(cost.get("contended") for cost in costs),
+        hardware=tuple(sorted({str(r.environment.get("hardware", "")) for r in records})),
+        steps=_mean(training, "steps"), examples_seen=_mean(training, "examples_seen"),
+        tokens_seen=_mean(training, "tokens_seen"),
+    )
+
+
+def _mean(facts: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    values = [float(fact[name]) for fact in facts if fact.get(name) is not None]
+    return fmean(values) if values else None
+
+
+def _texts(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in values if value}))
+
+
+def _same_subsets(records: Sequence[Record]) -> bool:
+    drawn: dict[int, set[str]] = {}
+    for record in records:
+        drawn.setdefault(record.replicate, set()).add(record.budget["subset_fingerprint"])
+    return all(len(fingerprints) == 1 for fingerprints in drawn.values())
+
+
+def _with_parts(rows: Sequence[Row], table: Comparable) -> list[tuple[Row, tuple[str, ...]]]:
+    parts = {condition.id: condition.parts for condition in table.conditions}
+    return [(row, parts[row.condition]) for row in rows if row.n]
+
+
+def _below(row: Row, floor: float | None) -> bool:
+    return floor is not None and row.score.mean is not None and row.score.mean < floor
+
+
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    """Order by the lower bound of the delta against the best baseline, whose own is 0; without bounds by value."""
+    bounded = any(row.best.lo is not None for row in rows)
+    return sorted(rows, key=_order(bounded))
+
+
+def _order(bounded: bool) -> Callable[[Row], tuple[int, float, str, str]]:
+    def key(row: Row) -> tuple[int, float, str, str]:
+        if row.best_baseline:
+            return 0, 0.0, row.strategy, row.model
+        if row.best.lo is not None:
+            return 0, -row.best.lo, row.strategy, row.model
+        if row.best.value is not None:
+            return int(bounded), -row.best.value, row.strategy, row.model
+        return (2 if row.n else 3), -(row.score.mean or 0.0), row.strategy, row.model
+    return key
