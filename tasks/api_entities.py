@@ -116,8 +116,8 @@ def _marked_words(mark: re.Match[str], kind: str, signature: frozenset[str]) -> 
     shown = shown.rsplit(".", 1)[-1]  # a dotted path would give its sort away
     if shown in signature and role in (None, "attr"):  # torch marks its parameters as attributes
         return [(shown, "parameter")]
-    if role == "attr" and kind == "function" and "." not in mark["target"]:  # a function has none: a stale parameter
-        return [(shown, None)]
+    if role == "attr" and kind == "function" and "." not in mark["target"]:
+        return [(shown, None)]  # a function has no attributes: a parameter that the signature lost
     return [(shown, _TYPES.get(role or ""))]
 
 

@@ -66,8 +66,8 @@ class ApiTopic(Task):
 
 
 _PATH = re.compile(r"(?<![\w.])(?!(?:e\.g|i\.e)\b)~?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
-_PACKAGES = ("accelerate", "huggingface", "hugging face", "networkx", "nltk", "np", "numpy", "nx", "pandas", "pd",
-             "peft", "pytorch", "scikit-learn", "scipy", "sklearn", "sympy", "torch", "transformers")
+_PACKAGES = ("accelerate", "huggingface", "hugging face", "networkx", "nltk", "np", "numpy", "nx", "pandas",
+             "pd", "peft", "pytorch", "scikit-learn", "scipy", "sklearn", "sympy", "torch", "transformers")
 _PARTS = sorted({part for topic in ApiTopic.topics for part in topic.split(".")})
 _NAMED = re.compile(rf"\b(?:{'|'.join([*_PACKAGES, *_PARTS])})\b", re.IGNORECASE)
 

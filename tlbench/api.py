@@ -69,8 +69,14 @@ class Ran:
         return [record for record in self.records if record.status == "failed"]
 
 
-def execute(request: Request, options: Options, source: DataSource, plugins: PluginSpec,
-            reporter: Reporter | None = None, registry: Registry | None = None) -> Ran:
+def execute(
+    request: Request,
+    options: Options,
+    source: DataSource,
+    plugins: PluginSpec,
+    reporter: Reporter | None = None,
+    registry: Registry | None = None,
+) -> Ran:
     """Run a request to its end and render the board.
 
     Raises:
@@ -90,15 +96,30 @@ def execute(request: Request, options: Options, source: DataSource, plugins: Plu
     return Ran(folder, plan, records, work.done, markdown)
 
 
-def _follow(request: Request, options: Options, source: DataSource, plugins: PluginSpec, registry: Registry,
-            plan: Plan, store: Store) -> Ran:
+def _follow(
+    request: Request,
+    options: Options,
+    source: DataSource,
+    plugins: PluginSpec,
+    registry: Registry,
+    plan: Plan,
+    store: Store,
+) -> Ran:
     """Take part in the cells that rank 0 chooses."""
     _work(request, options, source, plugins, registry, todo(plan, store, options.retry_failed), store, Silent())
     return Ran(store.folder, plan)
 
 
-def _work(request: Request, options: Options, source: DataSource, plugins: PluginSpec, registry: Registry,
-          work: Todo, store: Store, reporter: Reporter) -> list[Record]:
+def _work(
+    request: Request,
+    options: Options,
+    source: DataSource,
+    plugins: PluginSpec,
+    registry: Registry,
+    work: Todo,
+    store: Store,
+    reporter: Reporter,
+) -> list[Record]:
     """Run the open cells in this process, or in workers; torch is imported only if there are any."""
     if not work.cells and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return []
@@ -125,8 +146,18 @@ def shop_spec(request: Request, options: Options, source: DataSource, plugins: P
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = tuple(visible.split(",")) if visible else tuple(str(i) for i in range(torch.cuda.device_count()))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ShopSpec(plugins, request.models, source, request.precision, "quick", options.command, options.workers,
-                    max(1, cores // options.workers), gpus, options.keep_predictions)
+    return ShopSpec(
+        plugins,
+        request.models,
+        source,
+        request.precision,
+        "quick",
+        options.command,
+        options.workers,
+        max(1, cores // options.workers),
+        gpus,
+        options.keep_predictions,
+    )
 
 
 def write_board(folder: Path) -> str:
@@ -142,10 +173,20 @@ def write_board(folder: Path) -> str:
     return render_folder(folder)
 
 
-def run(tasks: str | Sequence[str] = "all", *, strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
-        models: str | Sequence[str] = (), budgets: Sequence[Budget] = (), replicates: int = 3,
-        suite: str = "embedded", out: str | Path = DEFAULT_OUT, workers: int = 1, mirror: str | Path | None = None,
-        plugins: Sequence[str | Path] = (), offline: bool = False) -> pd.DataFrame:
+def run(
+    tasks: str | Sequence[str] = "all",
+    *,
+    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
+    models: str | Sequence[str] = (),
+    budgets: Sequence[Budget] = (),
+    replicates: int = 3,
+    suite: str = "embedded",
+    out: str | Path = DEFAULT_OUT,
+    workers: int = 1,
+    mirror: str | Path | None = None,
+    plugins: Sequence[str | Path] = (),
+    offline: bool = False,
+) -> pd.DataFrame:
     """Run every model x strategy x task combination and return the board's rows.
 
     Args:
@@ -181,19 +222,36 @@ def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    source = DataSource(mirror=Path(given["mirror"]) if given.get("mirror") else None,
-                        offline=given.get("offline", False))
-    request = Request(_names(tasks), **{name: _names(given[name]) for name in ("strategies", "models") if name in given},
-                      **{name: given[name] for name in ("budgets", "replicates", "suite") if name in given})
+    source = DataSource(
+        mirror=Path(given["mirror"]) if given.get("mirror") else None, offline=given.get("offline", False)
+    )
+    usual = Request()
+    request = Request(
+        _names(tasks),
+        _names(given.get("strategies", usual.strategies)),
+        _names(given.get("models", ())),
+        tuple(given.get("budgets", ())),
+        given.get("replicates", usual.replicates),
+        given.get("suite", usual.suite),
+    )
     registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
     keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()
     made = make_plan(request, registry, source)
-    return pd.DataFrame([
-        {"key": cell.key, "task": cell.condition.task.name, "model": cell.condition.model.name if cell.condition.model
-         else "", "strategy": cell.condition.strategy.name, "budget": cell.condition.budget,
-         "replicate": cell.replicate, "done": cell.key in keys, "unsupported": made.unsupported.get(cell.key, "")}
-        for cell in made.cells
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "key": cell.key,
+                "task": cell.condition.task.name,
+                "model": cell.condition.model.name if cell.condition.model else "",
+                "strategy": cell.condition.strategy.name,
+                "budget": cell.condition.budget,
+                "replicate": cell.replicate,
+                "done": cell.key in keys,
+                "unsupported": made.unsupported.get(cell.key, ""),
+            }
+            for cell in made.cells
+        ]
+    )
 
 
 def board(folder: str | Path) -> pd.DataFrame:

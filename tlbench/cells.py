@@ -151,8 +151,10 @@ def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Sh
     import pandas as pd
 
     if len(learned.test) != len(data.test):
-        raise UserError(f"strategy {cell.condition.strategy.name!r} returned {len(learned.test)} predictions for "
-                        f"{len(data.test)} examples: return one per example, in order")
+        raise UserError(
+            f"strategy {cell.condition.strategy.name!r} returned {len(learned.test)} predictions for "
+            f"{len(data.test)} examples: return one per example, in order"
+        )
     primary = kind.metric(cell.condition.task.metric)
     labels = data.task.all_labels
     columns: dict[str, Any] = {"example_id": [e.id for e in data.test], "group_id": [e.group for e in data.test]}
@@ -161,18 +163,23 @@ def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Sh
     scores: dict[str, Any] = {}
     for metric in kind.metrics:
         statistics = metric.statistics(data.test, learned.test, labels)
-        scores[metric.name] = {"value": float(metric.score(statistics)[0]), "signature": metric.signature,
-                               "higher_is_better": metric.higher_is_better}
+        scores[metric.name] = {
+            "value": float(metric.score(statistics)[0]),
+            "signature": metric.signature,
+            "higher_is_better": metric.higher_is_better,
+        }
         columns |= {f"{metric.name}:{name}": statistics[:, i] for i, name in enumerate(metric.columns(labels))}
     validation = _scores(kind, data.validation, learned.validation, labels) if data.validation else {}
     report = dict(kind.report(data.test, learned.test, labels))
     return Evaluation(primary=primary.name, metrics=scores, validation=validation, report=report), pd.DataFrame(columns)
 
 
-def _scores(kind: Kind, examples: Sequence[Example], predictions: Sequence[Prediction],
-            labels: Sequence[str]) -> dict[str, float]:
-    return {metric.name: float(metric.score(metric.statistics(examples, predictions, labels))[0])
-            for metric in kind.metrics}
+def _scores(
+    kind: Kind, examples: Sequence[Example], predictions: Sequence[Prediction], labels: Sequence[str]
+) -> dict[str, float]:
+    return {
+        metric.name: float(metric.score(metric.statistics(examples, predictions, labels))[0]) for metric in kind.metrics
+    }
 
 
 def _collapse(cell: Cell, kind: Kind, learned: Learned) -> str | None:
@@ -194,8 +201,10 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
     environment = {**measure.environment(), "command": shop.command}
     task = _task_facts(cell, shop, data)
     subset = data.fingerprint if data else ""
-    comparability = digest([condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"],
-                            condition.budget], 24)
+    comparability = digest(
+        [condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"], condition.budget],
+        24,
+    )
     model = _model_facts(cell, shop, learned)
     return {
         "schema_version": SCHEMA,
@@ -204,13 +213,21 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
         "replicate": cell.replicate,
         "protocol": {"id": condition.protocol, "tier": shop.tier, "overrides": {}},
         "task": task,
-        "budget": {"k": condition.budget, "train": len(data.train) if data else 0,
-                   "validation": len(data.validation) if data else 0, "subset_fingerprint": subset, "unlabeled": 0},
+        "budget": {
+            "k": condition.budget,
+            "train": len(data.train) if data else 0,
+            "validation": len(data.validation) if data else 0,
+            "subset_fingerprint": subset,
+            "unlabeled": 0,
+        },
         "model": model,
         "strategy": {**plain(condition.strategy), "uses_model": condition.model is not None},
         "training": dict(learned.training) if learned else {},
-        "cost": {"flops": learned.flops if learned else 0.0, "flops_method": "2N forward, 4N backward per token",
-                 "contended": measure.contended(shop.workers)},
+        "cost": {
+            "flops": learned.flops if learned else 0.0,
+            "flops_method": "2N forward, 4N backward per token",
+            "contended": measure.contended(shop.workers),
+        },
         "numerics": numerics,
         "environment": environment,
         "contamination": _contamination(None if isinstance(condition.setup.weights, Random) else model, task),
@@ -225,12 +242,21 @@ def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]
     task = shop.registry.task(ref.name)
     known = data.task if data else None
     return {
-        "name": ref.name, "version": ref.version, "kind": ref.kind, "metric": ref.metric, "licence": task.licence,
-        "homepage": task.homepage, "languages": list(task.languages), "sources": list(task.sources),
+        "name": ref.name,
+        "version": ref.version,
+        "kind": ref.kind,
+        "metric": ref.metric,
+        "licence": task.licence,
+        "homepage": task.homepage,
+        "languages": list(task.languages),
+        "sources": list(task.sources),
         "signature": kind_named(ref.kind).metric(ref.metric).signature,
-        "train": len(known.train) if known else 0, "validation": len(known.validation) if known else 0,
-        "test": len(known.test) if known else 0, "fingerprints": dict(known.fingerprints) if known else {},
-        "labels": list(known.all_labels) if known else [], "notes": dict(known.notes) if known else {},
+        "train": len(known.train) if known else 0,
+        "validation": len(known.validation) if known else 0,
+        "test": len(known.test) if known else 0,
+        "fingerprints": dict(known.fingerprints) if known else {},
+        "labels": list(known.all_labels) if known else [],
+        "notes": dict(known.notes) if known else {},
     }
 
 
@@ -240,8 +266,14 @@ def _model_facts(cell: Cell, shop: Shop, learned: Learned | None) -> dict[str, A
         return None
     model = shop.registry.models[ref.name]
     facts: dict[str, Any] = {"params_total": 0, "params_trainable": 0, "init": "unknown"}
-    return {**plain(ref), "reference": model.reference, "training_sources": list(model.training_sources),
-            "note": model.note, **facts, **(dict(learned.model) if learned else {})}
+    return {
+        **plain(ref),
+        "reference": model.reference,
+        "training_sources": list(model.training_sources),
+        "note": model.note,
+        **facts,
+        **(dict(learned.model) if learned else {}),
+    }
 
 
 def _contamination(model: Mapping[str, Any] | None, task: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,39 +27,77 @@ def cli() -> None:
 
 def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say which plugins and data there are."""
-    for option in reversed((
-        click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py",
-                     help="A Python file with tasks or strategies; may be given several times."),
-        click.option("--data", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-                     help="A data-only task: CSV, TSV, JSON Lines, Parquet, .npz, .npy, or a TOML file that "
-                          "describes some."),
-        click.option("--text", metavar="COLUMN", help="Text column of --data (default: text)."),
-        click.option("--text-pair", metavar="COLUMN", help="Column of the second text of --data."),
-        click.option("--label", metavar="COLUMN", help="Label column of --data (default: label)."),
-        click.option("--kind", metavar="KIND", help="Kind of the --data task, if it cannot be told from the columns."),
-        click.option("--strict", is_flag=True, help="Make faults of installed plugins errors."),
-    )):
+    for option in reversed(
+        (
+            click.option(
+                "--plugin",
+                "plugins",
+                multiple=True,
+                type=click.Path(path_type=Path),
+                metavar="FILE.py",
+                help="A Python file with tasks or strategies; may be given several times.",
+            ),
+            click.option(
+                "--data",
+                multiple=True,
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="A data-only task: CSV, TSV, JSON Lines, Parquet, .npz, .npy, or a TOML file that describes some.",
+            ),
+            click.option("--text", metavar="COLUMN", help="Text column of --data (default: text)."),
+            click.option("--text-pair", metavar="COLUMN", help="Column of the second text of --data."),
+            click.option("--label", metavar="COLUMN", help="Label column of --data (default: label)."),
+            click.option(
+                "--kind", metavar="KIND", help="Kind of the --data task, if it cannot be told from the columns."
+            ),
+            click.option("--strict", is_flag=True, help="Make faults of installed plugins errors."),
+        )
+    ):
         command = option(command)
     return command
 
 
 def grid_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say which cells there are."""
-    for option in reversed((
-        click.option("--tasks", default="all", show_default=True, metavar="A,B",
-                     help="Task names; all is every task of the suite and of every plugin."),
-        click.option("--strategies", metavar="A,B+C", help="Strategies: names, name(field=value), or compositions with +."),
-        click.option("--models", default="", metavar="A,B", help="Model names, Hub ids or folders [default: one per kind]."),
-        click.option("--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."),
-        click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
-        click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
-        click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
-        click.option("--out", type=click.Path(path_type=Path), default=Path("tlbench-run"), show_default=True,
-                     help="Results folder; finished cells in it are reused."),
-        click.option("--mirror", type=click.Path(path_type=Path), envvar="TLBENCH_MIRROR", metavar="DIR",
-                     help="Folder laid out as the Hub, read instead of it [env: TLBENCH_MIRROR]."),
-        click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket."),
-    )):
+    for option in reversed(
+        (
+            click.option(
+                "--tasks",
+                default="all",
+                show_default=True,
+                metavar="A,B",
+                help="Task names; all is every task of the suite and of every plugin.",
+            ),
+            click.option(
+                "--strategies", metavar="A,B+C", help="Strategies: names, name(field=value), or compositions with +."
+            ),
+            click.option(
+                "--models", default="", metavar="A,B", help="Model names, Hub ids or folders [default: one per kind]."
+            ),
+            click.option(
+                "--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."
+            ),
+            click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
+            click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
+            click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path),
+                default=Path("tlbench-run"),
+                show_default=True,
+                help="Results folder; finished cells in it are reused.",
+            ),
+            click.option(
+                "--mirror",
+                type=click.Path(path_type=Path),
+                envvar="TLBENCH_MIRROR",
+                metavar="DIR",
+                help="Folder laid out as the Hub, read instead of it [env: TLBENCH_MIRROR].",
+            ),
+            click.option("--any-rows", is_flag=True, help="Accept a mirror whose rows are not the published ones."),
+            click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket."),
+        )
+    ):
         command = option(command)
     return plugin_options(command)
 
@@ -75,14 +113,21 @@ def run_command(**given: Any) -> None:
     """Run the grid, resuming what is there, and end with the leaderboard."""
     from tlbench import api
     from tlbench.display import Display
+    from tlbench.workshop import open_registry
 
     if given["workers"] < 1:
         raise UserError(f"--workers is {given['workers']}: give 1 or more")
     request, source, plugins = _request(given)
-    registry = api.open_registry(plugins)
+    registry = open_registry(plugins)
     _report_faults(registry.faults)
-    options = api.Options(given["out"], given["fresh"], given["workers"], given["retry_failed"],
-                          not given["no_predictions"], api.command_line(sys.argv[1:]))
+    options = api.Options(
+        given["out"],
+        given["fresh"],
+        given["workers"],
+        given["retry_failed"],
+        not given["no_predictions"],
+        api.command_line(sys.argv[1:]),
+    )
     with Display(quiet=given["as_json"]) as display:
         ran = api.execute(request, options, source, plugins, display, registry)
     if not ran.markdown:  # a rank that only took part
@@ -162,8 +207,14 @@ def board_command(folder: Path, form: str, write: Path | None) -> None:
 
 @cli.command("show")
 @click.argument("cell")
-@click.option("--in", "folder", type=click.Path(path_type=Path), default=Path("tlbench-run"), show_default=True,
-              help="Results folder.")
+@click.option(
+    "--in",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("tlbench-run"),
+    show_default=True,
+    help="Results folder.",
+)
 def show_command(cell: str, folder: Path) -> None:
     """Show one cell: scores by class, loss curves, confusion matrix, sample predictions.
 
@@ -193,15 +244,9 @@ def _plugins(given: dict[str, Any]) -> Any:
     from tlbench.workshop import PluginSpec
 
     columns = {name: given[name] for name in ("text", "text_pair", "label", "kind") if given.get(name)}
-    data: list[dict[str, Any]] = []
-    for path in given["data"]:
-        if path.suffix == ".toml":
-            from tlbench.datafile import specs_from_toml
-
-            data += specs_from_toml(path)
-        else:
-            data.append({"path": path, **columns})
-    return PluginSpec(tuple(given["plugins"]), tuple(data), given["strict"])
+    toml = tuple(path for path in given["data"] if path.suffix == ".toml")
+    data = tuple({"path": path, **columns} for path in given["data"] if path not in toml)
+    return PluginSpec(tuple(given["plugins"]), data, toml, given["strict"])
 
 
 def _request(given: dict[str, Any]) -> Any:
@@ -213,9 +258,16 @@ def _request(given: dict[str, Any]) -> Any:
         raise UserError(f"mirror {str(mirror)!r} is not a folder: give the root under which owner/name/... lies")
     strategies = tuple(split_outside(given["strategies"], ",")) if given["strategies"] else DEFAULT_STRATEGIES
     budgets = tuple(_budget(text) for text in split_outside(given["budgets"], ","))
-    request = Request(tuple(split_outside(given["tasks"], ",")), strategies, tuple(split_outside(given["models"], ",")),
-                      budgets, given["replicates"], given["suite"], given["precision"])
-    return request, DataSource(mirror=mirror, offline=given["offline"]), _plugins(given)
+    request = Request(
+        tuple(split_outside(given["tasks"], ",")),
+        strategies,
+        tuple(split_outside(given["models"], ",")),
+        budgets,
+        given["replicates"],
+        given["suite"],
+        given["precision"],
+    )
+    return request, DataSource(mirror=mirror, offline=given["offline"], any_rows=given["any_rows"]), _plugins(given)
 
 
 def _budget(text: str) -> Budget:

@@ -24,9 +24,16 @@ class Display:
     def __init__(self, quiet: bool = False) -> None:
         """Prepare; nothing is shown before the first cell."""
         self.console = Console(stderr=True, quiet=quiet)
-        self.bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24),
-                            TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), console=self.console,
-                            transient=True, disable=not self.console.is_terminal)
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
         self.scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.running: Any = None
         self.place: dict[str, tuple[int, int]] = {}
@@ -38,8 +45,9 @@ class Display:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop the bar and show the last table."""
         self.bar.stop()
         if self.changed:
@@ -63,8 +71,12 @@ class Display:
         condition = record.cell["condition"]
         model = condition["model"]["name"] if condition["model"] else "-"
         name = f"{condition['task']['name']} @{condition['budget']} | {model} | {condition['strategy']['name']}"
-        self.console.print(f"[{number}/{total}] {name} | r{record.replicate}  {self._result(record)}  {record.key[:8]}",
-                           markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"[{number}/{total}] {name} | r{record.replicate}  {self._result(record)}  {record.key[:8]}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         if record.evaluation:
             value = record.evaluation.metrics[record.evaluation.primary]["value"]
             row = f"{model} | {condition['strategy']['name']}"
@@ -89,6 +101,8 @@ class Display:
         for heading in ("model | strategy", *tasks):
             table.add_column(heading, overflow="fold")
         for name, row in self.scores.items():
-            cells = (f"{sum(row[task]) / len(row[task]):.3f} ({len(row[task])})" if task in row else "" for task in tasks)
+            cells = (
+                f"{sum(row[task]) / len(row[task]):.3f} ({len(row[task])})" if task in row else "" for task in tasks
+            )
             table.add_row(name, *cells)
         self.console.print(table)

@@ -43,18 +43,23 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """Return the seconds of all open cells together."""
-        return float(sum(row["cells"] * row["seconds_each"] for row in self.rows))
+        return sum((float(row["cells"] * row["seconds_each"]) for row in self.rows), 0.0)
 
     @property
     def megabytes(self) -> float:
         """Return the disk that the records need."""
-        return sum(row["cells"] for row in self.rows) * _RECORD_BYTES / 1e6
+        return float(sum(row["cells"] for row in self.rows)) * _RECORD_BYTES / 1e6
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON types."""
-        return {"rows": list(self.rows), "reused": self.reused, "unavailable": self.unavailable,
-                "cells": sum(row["cells"] for row in self.rows), "seconds": round(self.seconds, 1),
-                "megabytes": round(self.megabytes, 1)}
+        return {
+            "rows": list(self.rows),
+            "reused": self.reused,
+            "unavailable": self.unavailable,
+            "cells": sum(row["cells"] for row in self.rows),
+            "seconds": round(self.seconds, 1),
+            "megabytes": round(self.megabytes, 1),
+        }
 
     def text(self) -> str:
         """Return a table and a sentence."""
@@ -63,8 +68,10 @@ class Estimate:
         cells = sum(row["cells"] for row in self.rows)
         lines = [tabulate(self.rows, headers="keys", floatfmt=".1f")] if self.rows else []
         lines += [f"left out: {name}: {reason}" for name, reason in self.unavailable.items()]
-        lines.append(f"{cells} cells to run, {self.reused} reused; about {_clock(self.seconds)} in this process and "
-                     f"{self.megabytes:.1f} MB of records")
+        lines.append(
+            f"{cells} cells to run, {self.reused} reused; about {_clock(self.seconds)} in this process and "
+            f"{self.megabytes:.1f} MB of records"
+        )
         return "\n".join(lines)
 
 
@@ -72,8 +79,9 @@ def _clock(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def estimate(request: Request, registry: Registry, source: DataSource, plugins: PluginSpec, out: Path,
-             say: Callable[[str], None]) -> Estimate:
+def estimate(
+    request: Request, registry: Registry, source: DataSource, plugins: PluginSpec, out: Path, say: Callable[[str], None]
+) -> Estimate:
     """Estimate a run: from records of other replicates where there are any, else by timing a few steps.
 
     Raises:
@@ -95,8 +103,9 @@ def estimate(request: Request, registry: Registry, source: DataSource, plugins: 
             shop = shop or open_shop(ShopSpec(plugins, request.models, source, request.precision), registry)
             say(f"timing {cell.condition.title}")
             seconds, origin = _probe(cell, shop), "probe"
-        rows.append({"condition": cell.condition.title, "cells": len(cells), "seconds_each": round(seconds, 1),
-                     "from": origin})
+        rows.append(
+            {"condition": cell.condition.title, "cells": len(cells), "seconds_each": round(seconds, 1), "from": origin}
+        )
     return Estimate(tuple(rows), work.done, plan.unavailable)
 
 
@@ -134,5 +143,3 @@ def _probe(cell: Cell, shop: Shop) -> float:
     seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
     share = math.prod(max(1.0, stop.cap * _PLATEAU_SHARE) if isinstance(stop, Plateau) else 1.0 for stop in stops)
     return cell_seconds(cell, data, model_source(cell, shop), shop, seeds, share)
-
-

@@ -136,4 +136,7 @@ def subset(cell: Cell, ids: Sequence[str], has_validation: bool) -> tuple[list[i
             return order, []
     else:
         order = order[: condition.budget]
-    return ([i for place, i in enumerate(order) if place % 5 != 4], [i for place, i in enumerate(order) if place % 5 == 4])
+    return (
+        [i for place, i in enumerate(order) if place % 5 != 4],
+        [i for place, i in enumerate(order) if place % 5 == 4],
+    )

@@ -111,8 +111,11 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
     names: dict[str, bool] = {}
     for name in request.tasks:
         if name == "all":
-            names |= {t.name: False for t in registry.tasks.values()
-                      if t.suite in (request.suite, "plugin") and t.name not in names}
+            names |= {
+                t.name: False
+                for t in registry.tasks.values()
+                if t.suite in (request.suite, "plugin") and t.name not in names
+            }
         else:
             names[name] = True
     chosen = []
@@ -134,10 +137,19 @@ def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
         known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
     metric = kind.metric(task.metric)
     if not metric.higher_is_better:
-        raise UserError(f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
-                        "primary: choose one where higher is better")
-    return TaskRef(task.name, task.version, task.kind, metric.name, task.test_cap, dict(task.identity(source)),
-                   registry.origin("tasks", task.name).source)
+        raise UserError(
+            f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
+            "primary: choose one where higher is better"
+        )
+    return TaskRef(
+        task.name,
+        task.version,
+        task.kind,
+        metric.name,
+        task.test_cap,
+        dict(task.identity(source)),
+        registry.origin("tasks", task.name).source,
+    )
 
 
 def model_named(name: str, registry: Registry) -> Model:
@@ -161,8 +173,9 @@ def _default_models(kind: str, registry: Registry) -> list[Model]:
     return [model for model in registry.models.values() if kind in model.kinds]
 
 
-def _architecture(model: Model, cache: dict[str, Architecture | None], source: DataSource,
-                  unavailable: dict[str, str]) -> Architecture | None:
+def _architecture(
+    model: Model, cache: dict[str, Architecture | None], source: DataSource, unavailable: dict[str, str]
+) -> Architecture | None:
     """Return a model's architecture, read once; a default model that is not installed is left out with a reason."""
     if model.name not in cache:
         try:
@@ -175,14 +188,22 @@ def _architecture(model: Model, cache: dict[str, Architecture | None], source: D
     return cache[model.name]
 
 
-def _condition(task: TaskRef, model: Model | None, architecture: Architecture | None, parts: Sequence[Strategy],
-               ref: StrategyRef, budget: Budget, request: Request) -> tuple[Condition, str | None]:
+def _condition(
+    task: TaskRef,
+    model: Model | None,
+    architecture: Architecture | None,
+    parts: Sequence[Strategy],
+    ref: StrategyRef,
+    budget: Budget,
+    request: Request,
+) -> tuple[Condition, str | None]:
     offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget)
     setup = resolve(parts, offer, architecture.model_type if architecture else None)
     model_ref = None
     if model and architecture:
-        model_ref = ModelRef(model.name, architecture.family, architecture.model_type, model.pooling,
-                             architecture.identity)
+        model_ref = ModelRef(
+            model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity
+        )
     condition = Condition(task, model_ref, ref, setup, budget, request.precision)
     return condition, unsupported(parts, offer)
 

@@ -32,6 +32,8 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
         model_type: `model_type` of the model's config; `None` for strategies that use no model.
         budget: Labels; `full` trains for three epochs.
     """
+    if model_type is None:
+        return Setup(phases=())
     recipe = _BY_KIND[kind]
     if budget == "full" or (isinstance(budget, int) and budget >= 5000):
         recipe = replace(recipe, epochs=_FULL_EPOCHS, learning_rate=recipe.learning_rate / 2)

@@ -110,8 +110,9 @@ class Store:
         """Return the names of all record files, sorted."""
         if not self.records.is_dir():
             return []
-        return sorted(path.name for path in self.records.iterdir()
-                      if path.suffix == ".json" and not path.name.startswith("."))
+        return sorted(
+            path.name for path in self.records.iterdir() if path.suffix == ".json" and not path.name.startswith(".")
+        )
 
     def keys(self) -> set[str]:
         """Return the keys of all cells that have a record, without reading one."""
@@ -136,8 +137,10 @@ class Store:
             name = f"{record.key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
             write_atomically(self.records / name, text.encode())
         except OSError as error:
-            raise UserError(f"results folder {str(self.folder)!r} cannot be written to ({error.strerror}): free some "
-                            "space, mend its permissions, or give another --out") from error
+            raise UserError(
+                f"results folder {str(self.folder)!r} cannot be written to ({error.strerror}): free some "
+                "space, mend its permissions, or give another --out"
+            ) from error
         return record
 
     def load(self) -> list[Record]:
@@ -163,7 +166,9 @@ class Store:
             return Record.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
-            raise UserError(f"record {name!r} lacks or misstates {'.'.join(map(str, first['loc']))!r}: {mend}") from error
+            raise UserError(
+                f"record {name!r} lacks or misstates {'.'.join(map(str, first['loc']))!r}: {mend}"
+            ) from error
 
     def predictions(self, record: Record) -> pd.DataFrame:
         """Return a record's predictions and sufficient statistics, one row per test example.
@@ -176,8 +181,10 @@ class Store:
         assert record.predictions is not None
         path = self.records / record.predictions["path"]
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record.predictions["sha256"]:
-            raise UserError(f"predictions {path.name!r} are missing or were changed: move the record of the same key "
-                            f"out of {str(self.records)!r} and run the same command again")
+            raise UserError(
+                f"predictions {path.name!r} are missing or were changed: move the record of the same key "
+                f"out of {str(self.records)!r} and run the same command again"
+            )
         return pd.read_parquet(path)
 
 

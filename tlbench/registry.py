@@ -72,11 +72,13 @@ class Registry:
 
     def task(self, name: str) -> Task:
         """Return the task called `name`; an unknown name suggests the nearest."""
-        return known(self.tasks, name, "task")
+        task: Task = known(self.tasks, name, "task")
+        return task
 
     def strategy(self, name: str) -> type[Strategy]:
         """Return the strategy class called `name`; an unknown name suggests the nearest."""
-        return known(self.strategies, name, "strategy")
+        strategy: type[Strategy] = known(self.strategies, name, "strategy")
+        return strategy
 
     def origin(self, group: str, name: str) -> Origin:
         """Return where an entry came from; `group` is `tasks`, `strategies` or `models`."""
@@ -96,8 +98,10 @@ class Registry:
             for item in items:
                 if item.name in shelf:
                     other = self.origins[group, item.name].title
-                    raise UserError(f"{group} name {item.name!r} of {origin.title} is already taken by {other}: "
-                                    "rename one of them or uninstall its plugin")
+                    raise UserError(
+                        f"{group} name {item.name!r} of {origin.title} is already taken by {other}: "
+                        "rename one of them or uninstall its plugin"
+                    )
         for group, items in found.items():
             for item in items:
                 getattr(self, group)[item.name] = item
@@ -141,11 +145,21 @@ def members_of(module: ModuleType) -> dict[str, list[Any]]:
     own = [value for name, value in vars(module).items() if not name.startswith("_")]
 
     def classes(base: type) -> list[Any]:
-        return [value for value in own if inspect.isclass(value) and issubclass(value, base)
-                and value.__module__ == module.__name__ and not inspect.isabstract(value) and hasattr(value, "name")]
+        return [
+            value
+            for value in own
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and value.__module__ == module.__name__
+            and not inspect.isabstract(value)
+            and hasattr(value, "name")
+        ]
 
-    return {"tasks": classes(Task), "strategies": classes(Strategy),
-            "models": [value for value in own if isinstance(value, Model)]}
+    return {
+        "tasks": classes(Task),
+        "strategies": classes(Strategy),
+        "models": [value for value in own if isinstance(value, Model)],
+    }
 
 
 def load(plugins: Sequence[Path] = (), strict: bool = False) -> Registry:
@@ -204,7 +218,9 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-def _load_one(registry: Registry, manager: pluggy.PluginManager, origin: Origin, strict: bool, load_plugin: Any) -> None:
+def _load_one(
+    registry: Registry, manager: pluggy.PluginManager, origin: Origin, strict: bool, load_plugin: Any
+) -> None:
     """Load one plugin; a fault skips it with one sentence, or raises under `strict`."""
     try:
         plugin = load_plugin()
@@ -214,8 +230,9 @@ def _load_one(registry: Registry, manager: pluggy.PluginManager, origin: Origin,
         found = _call(manager, plugin)
         if origin.strict and not any(found.values()) and isinstance(plugin, ModuleType):
             found = members_of(plugin)
-        registry.faults.extend(f"{origin.title}: module {broken.module} is skipped: {broken.error}"
-                               for broken in _take_broken(found))
+        registry.faults.extend(
+            f"{origin.title}: module {broken.module} is skipped: {broken.error}" for broken in _take_broken(found)
+        )
         registry._add({group: [_instance(item) for item in items] for group, items in found.items()}, origin)
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -266,7 +283,9 @@ def _instance(item: Any) -> Any:
         item = item()
     if isinstance(item, Task):
         if getattr(item, "kind", None) not in KINDS:
-            raise UserError(f"task {item.name!r} declares kind {getattr(item, 'kind', None)!r}: use one of {', '.join(KINDS)}")
+            raise UserError(
+                f"task {item.name!r} declares kind {getattr(item, 'kind', None)!r}: use one of {', '.join(KINDS)}"
+            )
         return item
     if inspect.isclass(item) and issubclass(item, Strategy):
         _check_strategy(item)
@@ -276,13 +295,14 @@ def _instance(item: Any) -> Any:
     raise UserError(f"a hook returned {item!r}: return Task classes, Strategy classes or Model values")
 
 
-def _check_strategy(strategy: type[Strategy]) -> None:
-    params = getattr(strategy, "__dataclass_params__", None)
-    if not is_dataclass(strategy) or params is None or not params.frozen:
+def _check_strategy(strategy: Any) -> None:
+    if not is_dataclass(strategy) or not strategy.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise UserError(f"strategy {strategy.name!r} is not a frozen dataclass: put @dataclass(frozen=True) above it")
     try:
         strategy()
     except TypeError as error:
         names = [f.name for f in fields(strategy)]
-        raise UserError(f"strategy {strategy.name!r} cannot be made without arguments: give every field of "
-                        f"{names} a default ({error})") from error
+        raise UserError(
+            f"strategy {strategy.name!r} cannot be made without arguments: give every field of "
+            f"{names} a default ({error})"
+        ) from error

@@ -105,13 +105,17 @@ def lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UserError(f"results folder {str(folder)!r} cannot be written to ({error.strerror}): mend its "
-                        "permissions, free some space, or give another --out") from error
+        raise UserError(
+            f"results folder {str(folder)!r} cannot be written to ({error.strerror}): mend its "
+            "permissions, free some space, or give another --out"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise UserError(f"another run is writing to {str(folder)!r}: wait for it to end, or give another --out") from error
+        raise UserError(
+            f"another run is writing to {str(folder)!r}: wait for it to end, or give another --out"
+        ) from error
     try:
         yield
     finally:

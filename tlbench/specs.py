@@ -44,8 +44,10 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
         for other in parts[:place]:
             clash = sorted(part.writes & other.writes)
             if clash:
-                raise UserError(f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
-                                f"the {clash[0]}, so drop one of them")
+                raise UserError(
+                    f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
+                    f"the {clash[0]}, so drop one of them"
+                )
     return parts
 
 
@@ -91,8 +93,11 @@ def label(parts: Sequence[Strategy]) -> str:
 
 def _label(part: Strategy) -> str:
     default = type(part)()
-    changed = [f"{f.name}={getattr(part, f.name)}" for f in fields(part)  # type: ignore[arg-type]
-               if getattr(part, f.name) != getattr(default, f.name)]
+    changed = [
+        f"{f.name}={getattr(part, f.name)}"
+        for f in fields(part)  # type: ignore[arg-type]
+        if getattr(part, f.name) != getattr(default, f.name)
+    ]
     return f"{part.name}({','.join(changed)})" if changed else part.name
 
 
@@ -103,8 +108,12 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
         StrategyPart(part.name, part.version, asdict(part), registry.origin("strategies", part.name).source)  # type: ignore[call-overload]
         for part in parts
     )
-    return StrategyRef(label(parts), data, all(part.transfers for part in parts),
-                       max((part.external_data for part in parts), key=levels.index))
+    return StrategyRef(
+        label(parts),
+        data,
+        all(part.transfers for part in parts),
+        max((part.external_data for part in parts), key=levels.index),
+    )
 
 
 def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> Setup:

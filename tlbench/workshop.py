@@ -20,11 +20,13 @@ class PluginSpec:
     Attributes:
         files: Python files given with `--plugin`.
         data: Keyword arguments of `tlbench.datafile.task_from_file`, one mapping per data-only task.
+        toml: TOML files that describe data-only tasks.
         strict: Make faults of installed plugins errors.
     """
 
     files: tuple[Path, ...] = ()
     data: tuple[dict[str, Any], ...] = ()
+    toml: tuple[Path, ...] = ()
     strict: bool = False
 
 
@@ -51,11 +53,14 @@ def open_registry(spec: PluginSpec) -> Registry:
         UserError: a plugin file or a data file is faulty.
     """
     registry = plugins.load(spec.files, spec.strict)
-    for given in spec.data:
-        from tlbench.datafile import task_from_file
+    if spec.data or spec.toml:
+        from tlbench.datafile import task_from_file, tasks_from_toml
 
-        task = task_from_file(**given)
-        registry.add_task(task, Origin(f"data file {given['path']}", strict=True))
+        for given in spec.data:
+            registry.add_task(task_from_file(**given), Origin(f"data file {given['path']}", strict=True))
+        for path in spec.toml:
+            for task in tasks_from_toml(path):
+                registry.add_task(task, Origin(f"data file {path}", strict=True))
     return registry
 
 
@@ -67,6 +72,7 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     from tlbench.engine.precision import choose
     from tlbench.planning import model_named
 
+    _quiet()
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
     registry = registry or open_registry(spec.plugins)
@@ -75,3 +81,14 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     place = Place()
     precision = place.from_first(choose(spec.policy, place.device, spec.source.cache) if place.rank == 0 else None)
     return Shop(registry, spec.source, place, precision, spec.tier, spec.command, spec.workers, spec.keep_predictions)
+
+
+def _quiet() -> None:
+    """Keep the libraries' progress bars and load reports out of the terminal; their errors still come through."""
+    import warnings
+
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlbench.board import build
+from tlbench.board.values import Board
 from tlbench.canonical import digest
 from tlbench.kinds import kind_named
 from tlbench.records import SCHEMA, Outcome, Record, Store, as_json
@@ -19,7 +21,11 @@ from tlbench.task import TextExample, TokenExample
 
 LABELS = {"text-classification": ("left", "mid", "right"), "text-regression": (),
           "token-classification": ("B-x", "I-x", "O")}
-METRIC = {"text-classification": "accuracy", "text-regression": "pearson", "token-classification": "entity_f1"}
+METRIC = {
+    "text-classification": "accuracy",
+    "text-regression": "pearson",
+    "token-classification": "entity_f1",
+}
 MODELS = {"mini": ("web", "books"), "other": (), "leaky": ("reviews", "web")}
 
 
@@ -62,8 +68,14 @@ class Made:
 
     @property
     def condition(self) -> dict[str, Any]:
-        return {"task": {"name": self.task, "data": self.data}, "model": self.model, "strategy": self.strategy,
-                "budget": self.k, "unlabeled": self.unlabeled, "setup": {"learner": {"name": "neural"}}}
+        return {
+            "task": {"name": self.task, "data": self.data},
+            "model": self.model,
+            "strategy": self.strategy,
+            "budget": self.k,
+            "unlabeled": self.unlabeled,
+            "setup": {"learner": {"name": "neural"}},
+        }
 
 
 def replicates(count: int, strategy: str, quality: float, **given: Any) -> list[Made]:
@@ -81,41 +93,94 @@ def outcome(made: Made) -> Outcome:
     subset = digest([made.task, made.k, made.replicate, made.subset], 32) if scored else ""
     signature = kind_named(made.kind).metric(METRIC[made.kind]).signature
     comparability = digest([made.task, made.k, made.data if scored else "", signature], 24)
-    return Outcome({
-        "schema_version": SCHEMA, "key": digest([made.condition, made.replicate], 32),
-        "cell": {"type": "Cell", "condition": made.condition, "replicate": made.replicate},
-        "status": made.status, "reason": made.reason, "replicate": made.replicate,
-        "protocol": {"id": "tlbench-1", "tier": made.tier, "overrides": {}},
-        "task": _task(made, signature),
-        "budget": {"k": made.k, "train": 240, "validation": 60, "subset_fingerprint": subset,
-                   "unlabeled": made.unlabeled},
-        "model": _model(made),
-        "strategy": {"name": made.strategy, "transfers": made.transfers, "external_data": "none",
-                     "uses_model": not made.classical,
-                     "parts": [{"name": made.strategy.split("(")[0], "version": 1, "config": {"rank": 8}}]},
-        "training": _training(made), "evaluation": evaluation, "predictions": None,
-        "cost": {"seconds": {"prepare": 0.5, "train": 12.25 + made.replicate, "evaluate": 1.0, "total": 14.0},
-                 "flops": 0.0 if made.classical else 3.2e12, "flops_method": "2N forward, 4N backward per token",
-                 "peak_memory_bytes": 700 * 2**20, "peak_memory_method": "peak resident set",
-                 "contended": made.contended},
-        "numerics": {"class": numerics, "dtype": "float32", "device": "cpu", "isa": "avx512", "world": 1, "threads": 2,
-                     "versions": {}},
-        "environment": {"hardware": made.hardware, "os": "Linux", "python": "3.12",
-                        "packages": {"torch": "2.13.0", "numpy": "2.4.6"}, "tlbench": "0.1.0", "commit": "abc123",
-                        "dirty": False, "command": "tlbench run --tasks all"},
-        "contamination": {"declared": "unknown" if made.model == "other" else "no", "sources": [],
-                          "test_duplicates_removed": {"train": 2}},
-        "comparability": comparability, "pairing": digest([comparability, subset, numerics], 24),
-        "cost_key": digest([made.hardware], 24), **made.extra,
-    }, table)
+    return Outcome(
+        {
+            "schema_version": SCHEMA,
+            "key": digest([made.condition, made.replicate], 32),
+            "cell": {"type": "Cell", "condition": made.condition, "replicate": made.replicate},
+            "status": made.status,
+            "reason": made.reason,
+            "replicate": made.replicate,
+            "protocol": {"id": "tlbench-1", "tier": made.tier, "overrides": {}},
+            "task": _task(made, signature),
+            "budget": {
+                "k": made.k,
+                "train": 240,
+                "validation": 60,
+                "subset_fingerprint": subset,
+                "unlabeled": made.unlabeled,
+            },
+            "model": _model(made),
+            "strategy": {
+                "name": made.strategy,
+                "transfers": made.transfers,
+                "external_data": "none",
+                "uses_model": not made.classical,
+                "parts": [{"name": made.strategy.split("(")[0], "version": 1, "config": {"rank": 8}}],
+            },
+            "training": _training(made),
+            "evaluation": evaluation,
+            "predictions": None,
+            "cost": {
+                "seconds": {"prepare": 0.5, "train": 12.25 + made.replicate, "evaluate": 1.0, "total": 14.0},
+                "flops": 0.0 if made.classical else 3.2e12,
+                "flops_method": "2N forward, 4N backward per token",
+                "peak_memory_bytes": 700 * 2**20,
+                "peak_memory_method": "peak resident set",
+                "contended": made.contended,
+            },
+            "numerics": {
+                "class": numerics,
+                "dtype": "float32",
+                "device": "cpu",
+                "isa": "avx512",
+                "world": 1,
+                "threads": 2,
+                "versions": {},
+            },
+            "environment": {
+                "hardware": made.hardware,
+                "os": "Linux",
+                "python": "3.12",
+                "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+                "tlbench": "0.1.0",
+                "commit": "abc123",
+                "dirty": False,
+                "command": "tlbench run --tasks all",
+            },
+            "contamination": {
+                "declared": "unknown" if made.model == "other" else "no",
+                "sources": [],
+                "test_duplicates_removed": {"train": 2},
+            },
+            "comparability": comparability,
+            "pairing": digest([comparability, subset, numerics], 24),
+            "cost_key": digest([made.hardware], 24),
+            **made.extra,
+        },
+        table,
+    )
 
 
 def _task(made: Made, signature: str) -> dict[str, Any]:
     prints = {"train": digest(["train", made.data]), "test": digest(["test", made.data])}
-    return {"name": made.task, "version": 1, "kind": made.kind, "metric": METRIC[made.kind], "signature": signature,
-            "licence": "BSD-3-Clause", "homepage": "https://example.org/topic", "languages": ["en"],
-            "sources": ["reviews"], "train": 2000, "validation": 0, "test": made.test, "fingerprints": prints,
-            "labels": list(LABELS[made.kind]), "notes": {"test_duplicates_removed": {"train": 2}}}
+    return {
+        "name": made.task,
+        "version": 1,
+        "kind": made.kind,
+        "metric": METRIC[made.kind],
+        "signature": signature,
+        "licence": "BSD-3-Clause",
+        "homepage": "https://example.org/topic",
+        "languages": ["en"],
+        "sources": ["reviews"],
+        "train": 2000,
+        "validation": 0,
+        "test": made.test,
+        "fingerprints": prints,
+        "labels": list(LABELS[made.kind]),
+        "notes": {"test_duplicates_removed": {"train": 2}},
+    }
 
 
 def _model(made: Made) -> dict[str, Any] | None:
@@ -141,7 +206,10 @@ def _evaluated(made: Made) -> tuple[dict[str, Any], pd.DataFrame]:
     examples, predictions = _predicted(made, f"test {made.ids}", made.test)
     kind, labels = kind_named(made.kind), LABELS[made.kind]
     metrics: dict[str, Any] = {}
-    columns: dict[str, Any] = {"example_id": [e.id for e in examples], "group_id": [e.group for e in examples]}
+    columns: dict[str, Any] = {
+        "example_id": [e.id for e in examples],
+        "group_id": [e.group for e in examples],
+    }
     if made.keep_predictions:
         columns["prediction"] = [as_json(kind.to_json(p)) for p in predictions]
     for metric in kind.metrics:
@@ -152,11 +220,11 @@ def _evaluated(made: Made) -> tuple[dict[str, Any], pd.DataFrame]:
     held = made.quality if made.validation is None else made.validation
     report = dict(kind.report(examples, predictions, labels))
     return ({"primary": METRIC[made.kind], "metrics": metrics, "report": report,
-             "validation": {name: held for name in metrics}}, pd.DataFrame(columns))
+             "validation": dict.fromkeys(metrics, held)}, pd.DataFrame(columns))
 
 
 def _predicted(made: Made, split: str, size: int) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Predict each example right if its difficulty, shared by all strategies, and the cell's own noise allow it."""
+    """Predict an example right if its difficulty (shared by all cells) and the cell's own noise allow it."""
     shared = np.random.default_rng(int(digest([made.task, split, made.data], 12), 16))
     own = np.random.default_rng(int(digest([made.condition, made.replicate, made.hardware], 12), 16))
     difficulty, gold = shared.random(size), shared.integers(3, size=size)
@@ -165,14 +233,23 @@ def _predicted(made: Made, split: str, size: int) -> tuple[Sequence[Any], Sequen
     ids = [f"{made.ids}{i:04d}" for i in range(size)]
     if made.kind == "text-regression":
         values = gold + np.where(right, 0.1, 2.0) * own.normal(size=size)
-        return ([TextExample(i, "", float(g), group=group) for i, g, group in zip(ids, gold, groups, strict=True)],
-                [float(v) for v in values])
+        return (
+            [
+                TextExample(i, "", float(g), group=group)
+                for i, g, group in zip(ids, gold, groups, strict=True)
+            ],
+            [float(v) for v in values],
+        )
     if made.kind == "token-classification":
-        tagged = [TokenExample(i, ("a", "b"), ("B-x", "O"), group) for i, group in zip(ids, groups, strict=True)]
+        tagged = [
+            TokenExample(i, ("a", "b"), ("B-x", "O"), group) for i, group in zip(ids, groups, strict=True)
+        ]
         return tagged, [("B-x", "O") if ok else ("O", "O") for ok in right]
     names = LABELS[made.kind]
-    return ([TextExample(i, "", names[g], group=group) for i, g, group in zip(ids, gold, groups, strict=True)],
-            [names[g] if ok else names[(g + 1) % 3] for g, ok in zip(gold, right, strict=True)])
+    return (
+        [TextExample(i, "", names[g], group=group) for i, g, group in zip(ids, gold, groups, strict=True)],
+        [names[g] if ok else names[(g + 1) % 3] for g, ok in zip(gold, right, strict=True)],
+    )
 
 
 @pytest.fixture
@@ -213,7 +290,8 @@ def _troubled() -> list[Made]:
         Made("finetune", 2, status="failed", reason=lost, **leaky),
         Made("lora", 0, 0.3, status="collapsed", reason="one class for 480 of 500 predictions", **leaky),
         *(Made("lora", r, 0.7, **leaky) for r in (1, 2)),
-        *(Made("prompt", r, status="unsupported", reason="prompt needs a decoder", model="other") for r in range(3)),
+        *(Made("prompt", r, status="unsupported", reason="prompt needs a "
+                                                         "decoder", model="other") for r in range(3)),
     ]
 
 
@@ -230,3 +308,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Store:
     for made in standard():
         store.write(outcome(made))
     return store
+
+
+@pytest.fixture(scope="session")
+def board(grid: Store) -> Board:
+    """Return the board of the standard grid."""
+    return build(grid)

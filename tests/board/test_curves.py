@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tlbench.board import build, curves
+from tlbench.board.values import Board
 from tlbench.errors import UserError
 from tlbench.records import Store
 
@@ -32,8 +33,8 @@ def test_curve_has_a_column_per_budget_in_order(store: Store) -> None:
     assert "1000: +0" in text
 
 
-def test_curve_of_one_budget_says_what_is_missing(grid: Store) -> None:
-    assert "No task here has results at two or more budgets" in curves.render(build(grid))
+def test_curve_of_one_budget_says_what_is_missing(board: Board) -> None:
+    assert "No task here has results at two or more budgets" in curves.render(board)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is optional")

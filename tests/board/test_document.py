@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
-from tlbench.board import as_json, build
-from tlbench.records import Store
+from tlbench.board import as_json
+from tlbench.board.values import Board
 
 
 def numbers(value: Any) -> list[float]:
@@ -18,20 +18,41 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, float) else []
 
 
-def test_rows_have_the_published_fields(grid: Store) -> None:
-    document = as_json(build(grid))
+def test_rows_have_the_published_fields(board: Board) -> None:
+    document = as_json(board)
     assert len(document["rows"]) == 21
     for row in document["rows"]:
-        assert {"model", "strategy", "task", "budget", "n", "score", "delta_scratch", "delta_best", "states"} <= set(row)
+        assert {
+            "model",
+            "strategy",
+            "task",
+            "budget",
+            "n",
+            "score",
+            "delta_scratch",
+            "delta_best",
+            "states",
+        } <= set(row)
         assert set(row["score"]) == {"mean", "sd"}
         assert set(row["states"]) == {"ok", "collapsed", "failed", "unsupported"}
         for delta in (row["delta_scratch"], row["delta_best"]):
-            assert {"value", "lo", "hi", "p", "p_adjusted", "verdict", "baseline", "mde", "improve", "rer"} <= set(delta)
+            assert {
+                "value",
+                "lo",
+                "hi",
+                "p",
+                "p_adjusted",
+                "verdict",
+                "baseline",
+                "mde",
+                "improve",
+                "rer",
+            } <= set(delta)
             assert delta["verdict"] in (None, "HELPS", "HARMS", "EQUAL", "UNCLEAR")
 
 
-def test_a_gain_is_complete(grid: Store) -> None:
-    row = next(r for r in as_json(build(grid))["rows"]
+def test_a_gain_is_complete(board: Board) -> None:
+    row = next(r for r in as_json(board)["rows"]
                if (r["strategy"], r["model"], r["task"]) == ("finetune", "mini", "topic"))
     best = row["delta_best"]
     assert best["baseline"] == "linear"
@@ -43,8 +64,8 @@ def test_a_gain_is_complete(grid: Store) -> None:
     assert row["cost"]["peak_memory_bytes"] == 700 * 2**20
 
 
-def test_header_and_families_say_how_it_was_made(grid: Store) -> None:
-    document = as_json(build(grid))
+def test_header_and_families_say_how_it_was_made(board: Board) -> None:
+    document = as_json(board)
     header = document["header"]
     assert header["protocols"] == ["tlbench-1"]
     assert header["resamples"] == 1000
@@ -55,8 +76,8 @@ def test_header_and_families_say_how_it_was_made(grid: Store) -> None:
     assert document["tables"][0]["task"]["fingerprints"]["test"]
 
 
-def test_numbers_are_finite_rounded_and_survive_json(grid: Store) -> None:
-    document = as_json(build(grid))
+def test_numbers_are_finite_rounded_and_survive_json(board: Board) -> None:
+    document = as_json(board)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     for number in numbers(document):
         assert math.isfinite(number)

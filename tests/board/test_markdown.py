@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 from tlbench.board import build, render
+from tlbench.board.values import Board
 from tlbench.records import Store
 
 Write = Callable[..., Store]
@@ -16,8 +17,8 @@ def first_paragraph(text: str) -> str:
     return text.split("\n\n")[1]
 
 
-def test_headline_says_where_a_classical_baseline_wins(grid: Store) -> None:
-    words = first_paragraph(render(build(grid)))
+def test_headline_says_where_a_classical_baseline_wins(board: Board) -> None:
+    words = first_paragraph(render(board))
     assert "transfer **helps** in 2 of 10 conditions" in words
     assert "On names@300, a classical baseline without any neural model wins: linear" in words
     assert "1 cell collapsed and 1 cell failed" in words
@@ -35,8 +36,8 @@ def test_headline_says_where_no_transfer_took_part(toy: SimpleNamespace, write: 
     assert "say nothing about transfer" in first_paragraph(render(board))
 
 
-def test_cap_stands_beside_every_delta_that_rests_on_it(grid: Store) -> None:
-    text = render(build(grid))
+def test_cap_stands_beside_every_delta_that_rests_on_it(board: Board) -> None:
+    text = render(board)
     lines = [line for line in text.splitlines() if line.startswith("|") and "(cap)" in line]
     assert len(lines) == 3  # finetune, feature-extraction and lora of the same model on topic
     assert "scratch (mini): `stop_reason=cap` in 3 of 3 replicates" in text
@@ -49,12 +50,14 @@ def test_contended_times_are_upper_bounds(toy: SimpleNamespace, write: Write) ->
 
 
 def test_times_of_several_machines_are_marked(toy: SimpleNamespace, write: Write) -> None:
-    text = render(build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.7, hardware="gpu-box"))))
+    text = render(
+        build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.7, hardware="gpu-box")))
+    )
     assert "come from different machines (gpu-box; toy-cpu)" in text
 
 
-def test_every_table_row_has_as_many_cells_as_its_head(grid: Store) -> None:
-    blocks = [block for block in render(build(grid)).split("\n\n") if block.startswith("|")]
+def test_every_table_row_has_as_many_cells_as_its_head(board: Board) -> None:
+    blocks = [block for block in render(board).split("\n\n") if block.startswith("|")]
     assert blocks
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
@@ -64,25 +67,28 @@ def test_every_table_row_has_as_many_cells_as_its_head(grid: Store) -> None:
 
 def test_text_from_records_cannot_break_out_of_its_line(toy: SimpleNamespace, write: Write) -> None:
     reason = "line one\n| a | b |\n`code`"
-    text = render(build(write(toy.replicates(3, "linear", 0.6), toy.Made("fine|tune", status="failed", reason=reason))))
+    text = render(
+        build(write(toy.replicates(3, "linear", 0.6), toy.Made("fine|tune", status="failed", reason=reason)))
+    )
     assert "- fine|tune (mini): `failed: line one | a | b | 'code' (replicate 0)`" in text
     assert "fine\\|tune" in text
 
 
-def test_model_notes_and_leaks_are_printed(grid: Store) -> None:
-    text = render(build(grid))
+def test_model_notes_and_leaks_are_printed(board: Board) -> None:
+    text = render(board)
     assert "- Model leaky: v0: a first, weak model" in text
     assert "its declared training data include reviews" in text
 
 
-def test_measurement_is_stated(grid: Store) -> None:
-    text = render(build(grid))
-    for fact in ("tlbench-1", "quick", "toy-cpu", "torch 2.13.0", "tlbench run --tasks all", "What was held equal",
+def test_measurement_is_stated(board: Board) -> None:
+    text = render(board)
+    for fact in ("tlbench-1", "quick", "toy-cpu", "torch 2.13.0", "tlbench run --tasks all", "What was held "
+                                                                                             "equal",
                  "BSD-3-Clause", "Noise floor: not measured", "16 comparisons of Δ best at tier quick"):
         assert fact in text
 
 
-def test_no_number_is_missing_or_broken(grid: Store) -> None:
-    text = render(build(grid))
+def test_no_number_is_missing_or_broken(board: Board) -> None:
+    text = render(board)
     assert not re.search(r"\b(nan|None|inf)\b", text)
     assert "-0.000" not in text

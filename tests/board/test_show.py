@@ -20,7 +20,8 @@ def record(store: Store, task: str, strategy: str) -> Record:
 
 def test_show_prints_scores_by_class_losses_confusion_and_samples(grid: Store) -> None:
     page = show.render(grid, record(grid, "topic", "feature-extraction").key[:12])
-    for part in ("accuracy (primary)", "## By class", "**macro**", "**micro**", "## Confusion matrix", "### Loss",
+    for part in ("accuracy (primary)", "## By class", "**macro**", "**micro**", "## Confusion "
+                                                                                "matrix", "### Loss",
                  "200 (kept)", "validation ", "## Sample predictions", "peak memory", "Status **ok**"):
         assert part in page
 
@@ -45,7 +46,9 @@ def test_show_works_without_kept_predictions(toy: SimpleNamespace, write: Write)
 
 
 def test_an_unknown_key_names_near_ones(grid: Store) -> None:
-    with pytest.raises(UserError, match=r"no cell begins with 'zz' in .*: give the first digits of one key, for"):
+    with pytest.raises(
+        UserError, match=r"no cell begins with 'zz' in .*: give the first digits of one key, for"
+    ):
         show.render(grid, "zz")
 
 

@@ -77,8 +77,11 @@ class Condition:
     @property
     def validation(self) -> float | None:
         """Return the mean validation score on the primary metric, or `None`."""
-        values = [record.evaluation.validation[record.evaluation.primary] for record in self.evaluated.values()
-                  if record.evaluation is not None and record.evaluation.primary in record.evaluation.validation]
+        values = [
+            record.evaluation.validation[record.evaluation.primary]
+            for record in self.evaluated.values()
+            if record.evaluation is not None and record.evaluation.primary in record.evaluation.validation
+        ]
         return fmean(values) if values else None
 
 
@@ -111,8 +114,8 @@ class Comparable:
 def comparables(records: Sequence[Record]) -> list[Comparable]:
     """Group records so that only comparable ones stand together, in printing order.
 
-    A cell that never saw its data (failed early, unsupported) has no fingerprints; it joins the largest table of
-    its task, version and budget.
+    A cell that never saw its data (failed early, unsupported) has no fingerprints; it joins the largest
+    table of its task, version and budget.
     """
     kept, further = _current(records)
     homes = _homes(kept)
@@ -160,7 +163,9 @@ def _homes(records: Sequence[Record]) -> dict[tuple[str, str], str]:
     for record in records:
         choices = tables.get(_question(record), {})
         lost = record.comparability not in sizes and choices
-        homes[record.key, record.comparability] = min(choices, key=lambda c: (-choices[c], c)) if lost else record.comparability
+        homes[record.key, record.comparability] = (
+            min(choices, key=lambda c: (-choices[c], c)) if lost else record.comparability
+        )
     return homes
 
 
@@ -178,7 +183,10 @@ def _conditions(key: str, members: Sequence[Record],
                        tuple(sorted(extra.get((key, id), ()), key=lambda r: r.replicate)))
              for id, group in groups.items()]
     shared = Counter((c.model, c.strategy) for c in found)
-    found = [replace(c, strategy=f"{c.strategy} #{c.id[:4]}") if shared[c.model, c.strategy] > 1 else c for c in found]
+    found = [
+        replace(c, strategy=f"{c.strategy} #{c.id[:4]}") if shared[c.model, c.strategy] > 1 else c
+        for c in found
+    ]
     return tuple(sorted(found, key=lambda c: (c.model, c.strategy, c.id)))
 
 

@@ -17,14 +17,17 @@ Curve = Mapping[Budget, Row]
 
 
 def render(board: Board) -> str:
-    """Return a markdown table for each task with two or more budgets: a row per setup, a column per budget."""
+    """Return a markdown table for each task with several budgets: a row per setup, a column per budget."""
     blocks = ["# Learning curves"]
     for task, tables in _several(board).items():
         budgets = sorted({table.budget for table in tables}, key=budget_order)
         rows = [{"strategy": strategy, "model": model, **{f"{b}": _point(curve.get(b)) for b in budgets}}
                 for (strategy, model), curve in _curves(tables).items()]
-        blocks += [f"## {task}, {tables[0].metric} by labels", text.table(rows, right=[f"{b}" for b in budgets]),
-                   _crossings(tables)]
+        blocks += [
+            f"## {task}, {tables[0].metric} by labels",
+            text.table(rows, right=[f"{b}" for b in budgets]),
+            _crossings(tables),
+        ]
     if len(blocks) == 1:
         blocks.append("No task here has results at two or more budgets: run one with --budgets 100,300,1000.")
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -37,7 +40,8 @@ def plot(board: Board, folder: Path) -> list[Path]:
         UserError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("learning curves need matplotlib for pictures: pip install matplotlib, or print the table")
+        raise UserError("learning curves need matplotlib for pictures: pip install matplotlib, or print the "
+                        "table")
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,8 @@ def _crossings(tables: Sequence[Table]) -> str:
         points = sorted(((b, r) for b, r in curve.items() if r.transfers and r.best.value is not None),
                         key=lambda point: budget_order(point[0]))
         if points:
-            shown = ", ".join(f"{budget}: {text.signed(row.best.value)} {text.verdict(row.best)}" for budget, row in points)
+            shown = ", ".join(f"{budget}: {text.signed(row.best.value)} "
+                              f"{text.verdict(row.best)}" for budget, row in points)
             lines.append(f"- {strategy} ({model}) against the best baseline: {shown}.")
     return "\n".join(lines)
 
@@ -88,11 +93,20 @@ def _draw(axes: Any, task: str, tables: Sequence[Table]) -> None:
     budgets = sorted({table.budget for table in tables}, key=budget_order)
     places = {budget: place for place, budget in enumerate(budgets)}
     for (strategy, model), curve in _curves(tables).items():
-        points = [(places[b], r.score) for b, r in sorted(curve.items(), key=lambda c: budget_order(c[0])) if r.n]
+        points = [
+            (places[b], r.score) for b, r in sorted(curve.items(), key=lambda c: budget_order(c[0])) if r.n
+        ]
         transfers = any(row.transfers for row in curve.values())
-        axes.errorbar([x for x, _ in points], [s.mean for _, s in points], yerr=[s.sd or 0.0 for _, s in points],
-                      marker="o", capsize=3, linestyle="-" if transfers else "--",
-                      label=strategy if model == "-" else f"{strategy} ({model})")
+        axes.errorbar(
+            [x for x, _ in points],
+            [s.mean for _, s in points],
+            yerr=[s.sd or 0.0 for _, s in points],
+            marker="o",
+            capsize=3,
+            linestyle="-" if transfers else "--",
+            label=strategy if model == "-" else f"{strategy} ({model})",
+        )
     axes.set_xticks(list(places.values()), [f"{budget}" for budget in budgets])
-    axes.set(title=f"{task} (dashed: no transfer; bars: SD over replicates)", xlabel="labels", ylabel=tables[0].metric)
+    axes.set(title=f"{task} (dashed: no transfer; bars: SD over "
+                   "replicates)", xlabel="labels", ylabel=tables[0].metric)
     axes.legend(fontsize="small")

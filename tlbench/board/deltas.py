@@ -1,4 +1,4 @@
-"""Every row's two deltas: against the best baseline without transfer and against its scratch twin; then verdicts."""
+"""Every row's deltas, against the best baseline without transfer and its scratch twin; then verdicts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tlbench import stats
 from tlbench.board.conditions import Comparable, Condition
 from tlbench.board.evidence import Reader
+from tlbench.board.facts import Delta
 from tlbench.board.pairing import Pairer, Pairs
-from tlbench.board.values import Delta
 from tlbench.records import Record
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
@@ -65,8 +65,8 @@ class Comparisons:
     def rank(self, condition: Condition) -> int | None:
         """Return the rank, shared by rows that cannot be told apart; `None` below three replicates.
 
-        Two rows can be told apart if their difference is significant after Holm's correction over all pairs of
-        the table, or if their comparison has the verdict HELPS or HARMS.
+        Two rows can be told apart if their difference is significant after Holm's correction over all pairs
+        of the table, or if their comparison has the verdict HELPS or HARMS.
         """
         if self._ranks is None:
             self._ranks = self._ranked([c for c in self._conditions if len(c.evaluated) >= REPLICATES])
@@ -85,7 +85,9 @@ class Comparisons:
             if pairs.left:
                 return self._compare("best", condition, baseline, pairs, refused)
             refused.append(f"{baseline.label}: {pairs.reason or 'no replicate in common'}")
-        reason = _unlike(refused, "no baseline could be paired") or "has no no-transfer baseline to compare with"
+        reason = (
+            _unlike(refused, "no baseline could be paired") or "has no no-transfer baseline to compare with"
+        )
         return _nothing("best", condition, reason if condition.evaluated else "has no score")
 
     def _against_scratch(self, condition: Condition) -> Comparison:
@@ -104,19 +106,32 @@ class Comparisons:
         reason = _unlike(refused, "scratch could not be paired") or "has no scratch twin with a score"
         return _nothing("scratch", condition, reason if condition.evaluated else "has no score")
 
-    def _compare(self, kind: Literal["best", "scratch"], condition: Condition, baseline: Condition, pairs: Pairs,
-                 refused: Sequence[str]) -> Comparison:
+    def _compare(
+        self,
+        kind: Literal["best", "scratch"],
+        condition: Condition,
+        baseline: Condition,
+        pairs: Pairs,
+        refused: Sequence[str],
+    ) -> Comparison:
         estimate = self._pairer.delta(pairs)
         scores, base = _scores(pairs.left), _scores(pairs.right)
         wins = fmean((a > b) + (a == b) / 2 for a, b in zip(scores, base, strict=True))
         error = 1 - fmean(base)
         judged = estimate.n >= REPLICATES
-        reasons = [_unlike(refused, "not against the best baseline"), _unlike(pairs.reason, "some replicates unpaired"),
+        reasons = [_unlike(refused, "not against the best baseline"), _unlike(pairs.reason, "some replicates "
+                                                                                            "unpaired"),
                    "" if judged else f"fewer than {REPLICATES} paired replicates, so no verdict"]
         delta = Delta(
-            kind, baseline.label, estimate.value,
-            lo=estimate.lo if judged else None, hi=estimate.hi if judged else None, p=estimate.p if judged else None,
-            n=estimate.n, improve=wins, rer=estimate.value / error if error >= 1 - _NO_ERROR_LEFT else None,
+            kind,
+            baseline.label,
+            estimate.value,
+            lo=estimate.lo if judged else None,
+            hi=estimate.hi if judged else None,
+            p=estimate.p if judged else None,
+            n=estimate.n,
+            improve=wins,
+            rer=estimate.value / error if error >= 1 - _NO_ERROR_LEFT else None,
             capped=sum(record.training.get("stop_reason") == "cap" for record in pairs.right),
             reason="; ".join(filter(None, reasons)) or None,
         )
@@ -168,14 +183,23 @@ def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
     found = verdict(estimate, margin(estimate.m), p_adjusted, comparison.collapsed)
     if found is None:
         return comparison.delta
-    return replace(comparison.delta, p_adjusted=p_adjusted, verdict=found.label, mde=found.mde, small=found.small,
-                   unstable=found.unstable, too_small=found.too_small_for_equal)
+    return replace(
+        comparison.delta,
+        p_adjusted=p_adjusted,
+        verdict=found.label,
+        mde=found.mde,
+        small=found.small,
+        unstable=found.unstable,
+        too_small=found.too_small_for_equal,
+    )
 
 
 def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
     """Return the conditions without transfer that have a validation score, the best one first."""
     found = [(c.validation, c) for c in conditions if not c.transfers]
-    ordered = sorted(((value, c) for value, c in found if value is not None), key=lambda v: (-v[0], v[1].label))
+    ordered = sorted(
+        ((value, c) for value, c in found if value is not None), key=lambda v: (-v[0], v[1].label)
+    )
     return [c for _, c in ordered]
 
 
@@ -190,7 +214,11 @@ def _unlike(reasons: Sequence[str] | str | None, what: str) -> str:
 
 
 def _scores(records: Sequence[Record]) -> list[float]:
-    return [float(r.evaluation.metrics[r.evaluation.primary]["value"]) for r in records if r.evaluation is not None]
+    return [
+        float(r.evaluation.metrics[r.evaluation.primary]["value"])
+        for r in records
+        if r.evaluation is not None
+    ]
 
 
 def _collapsed(condition: Condition) -> float:

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tlbench.board.facts import Delta
 from tlbench.board.headline import headline
 from tlbench.board.measured import held_equal
 from tlbench.board.notes import row_notes, statistics_notes, table_notes
-from tlbench.board.values import Aggregate, Board, Delta, Row, Table
+from tlbench.board.values import Aggregate, Board, Row, Table
 
 SCHEMA = 1
 """Version of the layout. New fields may be added; a removed or changed one raises it."""
@@ -17,7 +18,7 @@ _DIGITS = 6
 
 
 def as_json(board: Board) -> dict[str, Any]:
-    """Return the board as JSON types: `header`, `headline`, `rows`, `tables`, `aggregates`, `families`, `notes`.
+    """Return the board as JSON types: headline, header, rows, tables, aggregates, families, notes.
 
     Floats are rounded to 6 significant digits, so that the last bits of different machines do not show.
     """

@@ -56,8 +56,8 @@ class Reader:
     def __call__(self, record: Record) -> Evidence | None:
         """Return the evidence of an evaluated record.
 
-        `None` if this version of tlbench reduces the metric differently from the version that made the record:
-        then the stated score stands, but no difference can be computed.
+        `None` if this version of tlbench reduces the metric differently from the version that made the
+        record: then the stated score stands, but no difference can be computed.
 
         Raises:
             UserError: the Parquet file is missing, was changed, or does not give the record's score.
@@ -83,7 +83,8 @@ def _evidence(record: Record, table: pd.DataFrame) -> Evidence | None:
             return evidence
     if metric.signature != stated["signature"]:
         return None
-    raise UserError(f"the statistics of record {record.key} do not give the {name} of {stated['value']:.6f} that it "
+    raise UserError(f"the statistics of record {record.key} do not give the {name} of {stated['value']:.6f} "
+                    "that it "
                     "states: move it out of the folder and run the same command again")
 
 
@@ -92,7 +93,9 @@ def _read(metric: Metric, table: pd.DataFrame, columns: Sequence[str]) -> Eviden
     statistics = table[list(columns)].to_numpy(dtype=np.float64)[order]
     ids = table["example_id"].to_numpy(dtype=str)[order]
     score = float(metric.score(statistics)[0])
-    return Evidence(ids, _groups(table["group_id"], order), score, metric.per_example(statistics), statistics, metric)
+    return Evidence(
+        ids, _groups(table["group_id"], order), score, metric.per_example(statistics), statistics, metric
+    )
 
 
 def _groups(column: pd.Series[str], order: NDArray[np.intp]) -> tuple[str | None, ...] | None:

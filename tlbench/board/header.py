@@ -62,7 +62,9 @@ def _numerics(record: Record) -> str:
     facts = record.numerics
     if facts.get("class") in (None, "none"):
         return ""
-    shown = [f"{name} {facts[name]}" for name in ("dtype", "device", "isa", "world", "threads") if name in facts]
+    shown = [
+        f"{name} {facts[name]}" for name in ("dtype", "device", "isa", "world", "threads") if name in facts
+    ]
     return f"{facts['class']}: {', '.join(shown)}"
 
 

@@ -28,12 +28,14 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
     if not judged and not unjudged:
         return ["No setup with transfer has a result that can be compared with a no-transfer baseline."]
     if not judged:
-        return [f"No verdict: {_count(unjudged, 'condition')} ran with fewer than 3 replicates, so the differences "
+        return [f"No verdict: {_count(unjudged, 'condition')} ran with fewer than 3 replicates, so the "
+                "differences "
                 "below are plain values without an interval."]
     groups = {verdict: [row for row in judged if row.best.verdict == verdict]
               for verdict in ("HELPS", "HARMS", "EQUAL", "UNCLEAR")}
     first = (f"Against the best baseline without transfer, transfer **helps** in {len(groups['HELPS'])} of "
-             f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant difference** "
+             f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant "
+             "difference** "
              f"in {len(groups['EQUAL'])}, and is **unclear** in {len(groups['UNCLEAR'])}.")
     sentences = [first]
     for verdict, word in (("HELPS", "It helps"), ("HARMS", "It harms")):
@@ -41,7 +43,8 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
             sentences.append(f"{word}: {_listed(groups[verdict], verdict == 'HELPS')}.")
     sentences.append(_causal(rows))
     if unjudged:
-        sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and got no "
+        sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and "
+                         "got no "
                          "verdict.")
     return sentences
 
@@ -55,7 +58,9 @@ def _causal(rows: Sequence[Row]) -> str:
 
 
 def _listed(rows: Sequence[Row], descending: bool) -> str:
-    order = sorted(rows, key=lambda r: (-(r.best.value or 0.0) if descending else r.best.value or 0.0, r.table, r.label))
+    order = sorted(
+        rows, key=lambda r: (-(r.best.value or 0.0) if descending else r.best.value or 0.0, r.table, r.label)
+    )
     shown = [f"{row.label} on {row.table} ({row.best.value:+.3f})" for row in order[:_SHOWN]]
     rest = len(order) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")
@@ -72,12 +77,14 @@ def _baseline_wins(tables: Iterable[Table]) -> list[str]:
         rival = max((row for row in table.rows if not row.transfers and row.n), key=_mean)
         top = max(rows, key=_mean)
         if _mean(rival) > _mean(top):
-            sentences.append(f"On {table.id}, {_nature(rival)} wins: {rival.label} scores {_mean(rival)[0]:.3f}, above "
-                             f"every setup with transfer (the nearest, {top.label}: {_mean(top)[0]:.3f}"
-                             f"{_verdict(top)}).")
-        elif not any(row.best.verdict == "HELPS" for row in rows):
-            sentences.append(f"On {table.id}, no setup with transfer is shown to beat {base.label}, {_nature(base)} "
-                             f"(the nearest, {top.label}: {top.best.value:+.3f}{_verdict(top)}).")
+            how = "wins" if top.best.verdict == "HARMS" else "is ahead"
+            sentences.append(f"On {table.id}, {_nature(rival)} {how}: {rival.label} scores "
+                             f"{_mean(rival)[0]:.3f}, above every setup with transfer (the nearest, "
+                             f"{top.label}: {_mean(top)[0]:.3f}{_verdict(top)}).")
+        elif any(row.best.verdict for row in rows) and not any(row.best.verdict == "HELPS" for row in rows):
+            sentences.append(f"On {table.id}, no setup with transfer is shown to beat {base.label}, "
+                             f"{_nature(base)} (the nearest, {top.label}: "
+                             f"{top.best.value:+.3f}{_verdict(top)}).")
     return sentences
 
 
@@ -100,7 +107,11 @@ def _without_transfer(tables: Sequence[Table]) -> list[str]:
         return []
     names = ", ".join(table.id for table in bare)
     generation = all(table.kind == "text-generation" for table in bare)
-    why = "no pre-trained model for generation took part" if generation else "no setup with transfer has a score there"
+    why = (
+        "no pre-trained model for generation took part"
+        if generation
+        else "no setup with transfer has a score there"
+    )
     return [f"On {names}, {why}: these rows are baselines only and say nothing about transfer."]
 
 
@@ -120,10 +131,12 @@ def reach(tables: Sequence[Table]) -> str:
     domains = _domains(tasks.values())
     languages = sorted({language for table in tasks.values() for language in table.task.get("languages", ())})
     budgets = list(dict.fromkeys(str(table.budget) for table in tables))
-    shared = _number(domains, "domain") + (" (tasks that share a source count as one)" if domains < len(tasks) else "")
+    shared = _number(domains, "domain") + (" (tasks that share a source count as "
+                                           "one)" if domains < len(tasks) else "")
     return (f"How far this reaches: {_number(len(tasks), 'task')} from {shared}, "
             f"{'languages' if len(languages) > 1 else 'language'} {', '.join(languages) or 'not stated'}, "
-            f"{'budgets' if len(budgets) > 1 else 'a budget'} of {', '.join(budgets)} labels; nothing is claimed beyond "
+            f"{'budgets' if len(budgets) > 1 else 'a budget'} of {', '.join(budgets)} labels; nothing is "
+            "claimed beyond "
             "them.")
 
 

@@ -54,4 +54,6 @@ def _bars(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     low, high = min(known), max(known)
     width = (high - low) or 1.0
-    return "".join(" " if value is None else _BARS[round((value - low) / width * (len(_BARS) - 1))] for value in values)
+    return "".join(
+        " " if value is None else _BARS[round((value - low) / width * (len(_BARS) - 1))] for value in values
+    )

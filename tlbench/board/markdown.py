@@ -1,4 +1,4 @@
-"""A board as markdown that GitHub renders: headline, overview, one table per task, notes, how it was measured."""
+"""A board as markdown for GitHub: headline, overview, one table per task, notes, how it was measured."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def _overview(board: Board) -> list[str]:
     rows = [{"strategy": strategy, "model": model,
              **{name: " / ".join(cells.get(id, [])) for id, name in names.items()}}
             for (strategy, model), cells in found.items()]
-    legend = (f"Mean test score ± standard deviation over replicates. {text.BASELINE} the best no-transfer baseline "
-              "(chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no relevant "
-              f"difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a source of "
+    legend = (f"Mean test score ± standard deviation over replicates. {text.BASELINE} the best no-transfer "
+              "baseline "
+              "(chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no "
+              "relevant "
+              f"difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a "
+              "source of "
               "the task.")
     return [text.table(rows, right=list(names.values())), legend]
 
@@ -51,31 +54,42 @@ def _overview_cell(row: Row) -> str:
 
 
 def _over_tasks(board: Board) -> list[str]:
-    if not board.aggregates:
+    if len(board.tables) < 2 or not board.aggregates:
         return []
-    scopes = list(dict.fromkeys(aggregate.scope for aggregate in board.aggregates))
     blocks = ["## Over tasks"]
-    for scope in scopes:
-        found = [aggregate for aggregate in board.aggregates if aggregate.scope == scope]
-        title = "Tables that all setups share" if scope == "common" else f"Kind {scope}"
-        blocks += [f"{title}:", text.table([_aggregate(a) for a in found], right=("Δ best", "Δ scratch"))]
-    blocks.append("Macro-means of differences, never of raw scores; budgets of one task are averaged first. They have no "
-                  "interval and mix metrics: read them with the harm and the worst difference beside them.")
+    for scope in dict.fromkeys(found.scope for found in board.aggregates):
+        rows = [_aggregate(found) for found in board.aggregates if found.scope == scope]
+        blocks += [f"{scope[0].upper()}{scope[1:]}:", text.table(rows, right=("Δ best", "Δ scratch"))]
+    blocks.append("Macro-means of differences, never of raw scores, over the tables in which all setups "
+                  "listed "
+                  "together have one (coverage); budgets of one task are averaged first. They have no "
+                  "interval "
+                  "and mix metrics: read them with the harm and the worst difference, which are over all "
+                  "tables "
+                  "of the setup.")
     return blocks
 
 
 def _aggregate(found: Aggregate) -> dict[str, str]:
     worst = "" if found.worst is None else f"{text.signed(found.worst[1])} ({found.worst[0]})"
-    return {"strategy": found.strategy, "model": found.model, "Δ best": text.signed(found.delta_best),
-            "Δ scratch": text.signed(found.delta_scratch), "harmed": f"{found.harmed}/{found.judged}",
-            "worst Δ best": worst, "coverage": f"{len(found.tables)}/{found.offered}"}
+    return {
+        "strategy": found.strategy,
+        "model": found.model,
+        "Δ best": text.signed(found.delta_best),
+        "Δ scratch": text.signed(found.delta_scratch),
+        "harmed": f"{found.harmed}/{found.judged}" if found.judged else "no verdict",
+        "worst Δ best": worst,
+        "coverage": f"{len(found.tables)}/{found.offered}",
+    }
 
 
 def _task(table: Table) -> list[str]:
     usual = table.baseline[0] if table.baseline else None
     main = text.table([_main(row, usual) for row in table.rows],
                       right=("rank", "score ± SD (n)", "RER", "P(improve)"))
-    details = text.table([_detail(row) for row in table.rows], right=("steps", "train", "peak memory", "FLOPs"))
+    details = text.table(
+        [_detail(row) for row in table.rows], right=("steps", "train", "peak memory", "FLOPs")
+    )
     return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
             f"states of {table.id}</summary>", details, "</details>", *_noted(table)]
 
@@ -88,11 +102,15 @@ def _noted(table: Table) -> list[str]:
 def _caption(table: Table) -> str:
     units = f"{table.n_test:,} test examples" + (f" in {table.units:,} groups" if table.units else "")
     form = "corpus metric" if table.corpus_metric else "mean over examples"
-    versus = ("No baseline without transfer has a score here, so Δ best is blank." if table.baseline is None else
-              f"Δ best is against **{table.baseline[0]}**, the no-transfer row with the best validation score "
+    versus = ("No baseline without transfer has a score here, so Δ best is "
+              "blank." if table.baseline is None else
+              f"Δ best is against **{table.baseline[0]}**, the no-transfer row with the best validation "
+              "score "
               f"({text.share(table.baseline[1])}), unless a cell names another.")
-    labels = f"{table.task.get('train_labels')} training and {table.task.get('validation_labels')} validation labels"
-    return (f"{table.kind}, version {table.task.get('version')}; {table.metric} ({form}); {labels}; {units}; equality "
+    train, held = table.task.get("train_labels"), table.task.get("validation_labels")
+    labels = f"{train} training and {held} validation labels"
+    return (f"{table.kind}, version {table.task.get('version')}; {table.metric} ({form}); {labels}; {units}; "
+            "equality "
             f"margin e = {text.share(table.margin)}. {versus}")
 
 
@@ -113,12 +131,17 @@ def _main(row: Row, usual: str | None) -> dict[str, str]:
 def _detail(row: Row) -> dict[str, str]:
     cost, states = row.cost, row.states
     return {
-        "strategy": row.strategy, "model": row.model, "params (trainable / total)": text.params(row),
-        "outside data": text.outside(row.outside) if row.n else "", "steps": text.count(cost.steps) if cost.steps else "",
-        "train": text.seconds(cost, cost.train_seconds), "peak memory": text.memory(cost),
+        "strategy": row.strategy,
+        "model": row.model,
+        "params (trainable / total)": text.params(row),
+        "outside data": text.outside(row.outside) if row.n else "",
+        "steps": text.count(cost.steps) if cost.steps else "",
+        "train": text.seconds(cost, cost.train_seconds),
+        "peak memory": text.memory(cost),
         "FLOPs": text.count(cost.flops) if cost.flops else "",
-        "ok / collapsed / failed / unsupported":
-            f"{states.ok} / {states.collapsed} / {states.failed} / {states.unsupported}",
+        "ok / collapsed / failed / unsupported": " / ".join(
+            str(count) for count in (states.ok, states.collapsed, states.failed, states.unsupported)
+        ),
     }
 
 

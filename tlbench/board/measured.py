@@ -13,8 +13,15 @@ _FIRST = 12
 
 def measured(board: Board) -> list[str]:
     """Return the markdown blocks of the section."""
-    return [_facts(board), "**What was held equal**", _bullets(held_equal(board)), "**Data**", _data(board.tables),
-            *_commands(board)]
+    return [
+        _facts(board),
+        "**What was held equal**",
+        _bullets(held_equal(board)),
+        "**Data**",
+        _data(board.tables),
+        *_models(board.rows),
+        *_commands(board),
+    ]
 
 
 def held_equal(board: Board) -> list[str]:
@@ -24,14 +31,18 @@ def held_equal(board: Board) -> list[str]:
               else f"**except in {', '.join(differing)}**")
     capped = sum(row.capped for row in board.rows if not row.transfers)
     return [
-        f"Labels: at each replicate all rows of a table train and select on the same examples ({labels}); validation "
+        f"Labels: at each replicate all rows of a table train and select on the same examples ({labels}); "
+        "validation "
         "labels count in the budget.",
-        f"Test: the same examples for every row, read {_times(board.tables)} per cell, after every choice is frozen.",
+        f"Test: the same examples for every row, read {_times(board.tables)} per cell, after every choice is "
+        "frozen.",
         "Tuning: none; every strategy and baseline runs its published recipe once.",
         "Optimizer: by architecture, the same for pre-trained and random weights.",
-        "**Not equal**: steps, tokens and time. Random weights have learning rates of their own and train until their "
+        "**Not equal**: steps, tokens and time. Random weights have learning rates of their own and train "
+        "until their "
         "loss stops falling"
-        + (f"; {capped} baseline cells reached the step cap first." if capped else "; none reached the step cap."),
+        + (f"; {capped} baseline cells reached the step cap first." if capped else "; none reached the step "
+                                                                                   "cap."),
         *_exposure(board.tables),
     ]
 
@@ -84,12 +95,35 @@ def _data(tables: Iterable[Table]) -> str:
         prints = task.get("fingerprints", {})
         removed = task.get("notes", {}).get("test_duplicates_removed", {})
         shown = [f"{split} {value[:_FIRST]}" for split, value in sorted(prints.items()) if value]
-        rows.append({"task": table.id, "licence": str(task.get("licence", "")), "from": str(task.get("homepage", "")),
-                     "train / validation / test": " / ".join(f"{task.get(split, 0):,}"
-                                                             for split in ("train", "validation", "test")),
-                     "test duplicates removed": ", ".join(f"{split} {n}" for split, n in sorted(removed.items())),
-                     "row fingerprints": ", ".join(shown)})
+        rows.append(
+            {
+                "task": table.id,
+                "licence": str(task.get("licence", "")),
+                "from": str(task.get("homepage", "")),
+                "train / validation / test": " / ".join(
+                    f"{task.get(split, 0):,}" for split in ("train", "validation", "test")
+                ),
+                "test duplicates removed": ", ".join(f"{split} {n}" for split, n in sorted(removed.items())),
+                "row fingerprints": ", ".join(shown),
+            }
+        )
     return text.table(rows)
+
+
+def _models(rows: Iterable[Row]) -> list[str]:
+    models = {row.model: row for row in rows if row.outside.pretrained and row.n}
+    if not models:
+        return []
+    listed = [
+        {
+            "model": name,
+            "parameters": text.count(row.params_total),
+            "declared training sources": ", ".join(row.outside.sources) or "not declared",
+            "note": row.note,
+        }
+        for name, row in sorted(models.items())
+    ]
+    return ["**Models**", text.table(listed, right=("parameters",))]
 
 
 def _commands(board: Board) -> list[str]:

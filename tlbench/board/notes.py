@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tlbench.board import text
-from tlbench.board.values import Board, Delta, Row, Table
+from tlbench.board.facts import Delta
+from tlbench.board.values import Board, Row, Table
 
 
 def row_notes(row: Row) -> list[str]:
@@ -11,11 +12,11 @@ def row_notes(row: Row) -> list[str]:
     notes = [f"{row.label}, Δ {delta.kind}: {delta.reason}." for delta in (row.best, row.scratch)
              if delta.reason and _worth_saying(row, delta)]
     if row.below_floor:
-        notes.append(f"{row.label}: **below floor**, its mean score is lower than that of the rule that learns nothing.")
-    if row.cost.contended:
-        notes.append(f"{row.label}: the machine was shared while it ran, so its times are upper bounds.")
+        notes.append(f"{row.label}: **below floor**, its mean score is lower than that of the rule that "
+                     "learns nothing.")
     notes += [f"{row.label}: {text.code(reason)}" for reason in row.reasons]
-    notes += [f"{row.label}: the same cell was run again, {again}; shown, not averaged." for again in row.further]
+    notes += [f"{row.label}: the same cell was run again, {again}; shown, not "
+              "averaged." for again in row.further]
     return notes
 
 
@@ -29,13 +30,20 @@ def table_notes(table: Table) -> list[str]:
     notes = [*_capped(table), *_models(table)]
     if any(delta.too_small for row in table.rows for delta in (row.best, row.scratch)):
         notes.append(f"Test too small for EQUAL: with {table.units or table.n_test:,} "
-                     f"{'groups' if table.units else 'examples'} an interval cannot fit into ±{text.share(table.margin)} "
+                     f"{'groups' if table.units else 'examples'} an interval cannot fit into "
+                     f"±{text.share(table.margin)} "
                      "for some comparisons, so UNCLEAR there does not hint at a difference.")
+    shared = [row.label for row in table.rows if row.cost.contended]
+    if shared:
+        notes.append(f"Times with ≤ are upper bounds, since the machine was shared while these ran: "
+                     f"{', '.join(shared)}.")
     hardware = sorted({name for row in table.rows for name in row.cost.hardware})
     if len(hardware) > 1:
-        notes.append(f"Time and memory come from different machines ({'; '.join(hardware)}) and cannot be compared.")
+        notes.append(f"Time and memory come from different machines ({'; '.join(hardware)}) and cannot be "
+                     "compared.")
     if not table.same_subsets:
-        notes.append("Not all rows of a replicate were trained on the same examples; such pairs got no difference.")
+        notes.append("Not all rows of a replicate were trained on the same examples; such pairs got no "
+                     "difference.")
     return notes
 
 
@@ -47,7 +55,8 @@ def _capped(table: Table) -> list[str]:
             continue
         resting = [f"Δ {delta.kind} of {row.label}" for row in table.rows for delta in (row.best, row.scratch)
                    if delta.capped and delta.baseline == base.label]
-        notes.append(f"{base.label}: `stop_reason=cap` in {base.capped} of {base.n} replicates, so it was still "
+        notes.append(f"{base.label}: `stop_reason=cap` in {base.capped} of {base.n} replicates, so it was "
+                     "still "
                      "improving when its step cap ended it; a longer run might change "
                      f"{', '.join(resting) or 'its score'}.")
     return notes
@@ -59,9 +68,11 @@ def _models(table: Table) -> list[str]:
     for row in table.rows:
         if row.n and row.outside.leak == "yes":
             notes[f"{text.LEAK} Model {row.model}: its declared training data include "
-                  f"{', '.join(row.outside.leaked)}, a source of this task, so part of its gain may be memory."] = None
+                  f"{', '.join(row.outside.leaked)}, a source of this task, so part of its gain may be "
+                  "memory."] = None
         if row.n and row.outside.leak == "unknown":
-            notes[f"{text.LEAK}? Model {row.model} declares no training data; it may have seen this task."] = None
+            notes[f"{text.LEAK}? Model {row.model} declares no training data; it may have seen this "
+                  "task."] = None
         if row.n and row.note:
             notes[f"Model {row.model}: {row.note}"] = None
     return list(notes)
@@ -72,31 +83,42 @@ def statistics_notes(board: Board) -> list[str]:
     families = "; ".join(f"{family.size} comparisons of Δ {family.kind} at tier {family.tier}"
                          for family in board.families)
     notes = [
-        "**Δ best** is against the no-transfer baseline with the best validation score that used no more unlabeled "
-        "target text (the practical question); **Δ scratch** against the same architecture from random weights (the "
+        "**Δ best** is against the no-transfer baseline with the best validation score that used no more "
+        "unlabeled "
+        "target text (the practical question); **Δ scratch** against the same architecture from random "
+        "weights (the "
         "causal question). Both pair replicates and test examples.",
-        "Intervals are plain 95 % two-way t intervals over replicates and test examples, not widened for many "
-        "comparisons; verdicts are: HELPS and HARMS need a Holm-adjusted p below 0.05; EQUAL needs the 90 % interval "
+        "Intervals are plain 95 % two-way t intervals over replicates and test examples, not widened for "
+        "many "
+        "comparisons; verdicts are: HELPS and HARMS need a Holm-adjusted p below 0.05; EQUAL needs the 90 % "
+        "interval "
         "inside ±e; else UNCLEAR, with the minimum detectable effect (mde: power 80 %).",
-        f"Holm families, fixed for the whole file so that a filtered view changes no verdict: {families or 'none'}.",
+        "Holm families, fixed for the whole file so that a filtered view changes no verdict: "
+        f"{families or 'none'}.",
     ]
     least = min((row.best.n for row in board.rows if row.best.verdict), default=0)
     if least == 3:
-        notes.append("With 3 replicates the correction leaves power only for large gains: an UNCLEAR whose plain interval "
+        notes.append("With 3 replicates the correction leaves power only for large gains: an UNCLEAR whose "
+                     "plain interval "
                      "excludes 0 is a hint, not a finding.")
     if any(row.n and row.n < 3 for row in board.rows):
         notes.append("Below 3 replicates there is no interval and no verdict.")
     if any(table.corpus_metric for table in board.tables):
         notes.append(f"Corpus metrics: the part of the variance that is due to test examples comes from "
-                     f"{board.header.resamples:,} paired bootstraps of examples or groups, the same draws for all rows.")
+                     f"{board.header.resamples:,} paired bootstraps of examples or groups, the same draws "
+                     "for all rows.")
     notes += [
-        "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p below 0.05 "
-        "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** is the relative error reduction "
+        "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p "
+        "below 0.05 "
+        "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** "
+        "is the relative error reduction "
         "Δ/(1 - baseline). **P(improve)** is the share of replicates above the baseline, ties one half.",
-        "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline collapsed. "
+        "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline "
+        "collapsed. "
         "Collapsed replicates count in every mean; failed ones cannot and make n smaller. "
         f"{text.CAP}: the baseline hit its step cap (`stop_reason=cap`).",
-        "“No transfer” means no data from outside the cell's labels; random baselines keep their model's tokenizer.",
+        "“No transfer” means no data from outside the cell's labels; random baselines keep their model's "
+        "tokenizer.",
         "Noise floor: not measured (it takes two `finetune` rows that differ in nothing but their seeds).",
     ]
     return notes

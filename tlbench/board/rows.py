@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
@@ -11,8 +13,9 @@ from tlbench.board.aggregate import aggregates
 from tlbench.board.conditions import Comparable, Condition, comparables
 from tlbench.board.deltas import Comparisons, judged
 from tlbench.board.evidence import Reader
+from tlbench.board.facts import Cost, Leak, Outside, Score, States
 from tlbench.board.header import header
-from tlbench.board.values import Board, Cost, Family, Outside, Row, Score, States, Table
+from tlbench.board.values import Board, Family, Row, Table
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 from tlbench.stats import RESAMPLES
@@ -30,19 +33,32 @@ def build(store: Store) -> Board:
     """
     records = store.load()
     if not records:
-        raise UserError(f"results folder {str(store.folder)!r} has no records: run tlbench with this --out first")
+        raise UserError(f"results folder {str(store.folder)!r} has no records: run tlbench with this --out "
+                        "first")
     reader = Reader(store)
     found = comparables(records)
-    comparisons = [Comparisons(table, reader) for table in found]
-    families = judged([comparison for table in comparisons for comparison in table.all])
-    tables = tuple(_table(table, made, reader) for table, made in zip(found, comparisons, strict=True))
+    # One BLAS thread: the products are small, and sums then have the same last bits on any number of cores.
+    with _one_thread():
+        comparisons = [Comparisons(table, reader) for table in found]
+        families = judged([comparison for table in comparisons for comparison in table.all])
+        tables = tuple(_table(table, made, reader) for table, made in zip(found, comparisons, strict=True))
     sizes = tuple(Family(kind, tier, size) for (kind, tier), size in sorted(families.items()))
     return Board(header(records, RESAMPLES), tables, aggregates(tables), sizes)
 
 
+def _one_thread() -> AbstractContextManager[Any]:
+    pools = importlib.import_module("threadpoolctl")
+    limits: AbstractContextManager[Any] = pools.threadpool_limits(1, "blas")
+    return limits
+
+
 def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = (),
            strategies: Collection[str] = ()) -> Board:
-    """Return a view of a board: fewer rows, the same numbers and verdicts. Empty selections keep everything."""
+    """Return a view of a board: fewer rows, the same numbers and verdicts.
+
+    Empty selections keep everything; aggregates are over the tables that are left.
+    """
+
     def kept(row: Row) -> bool:
         return all(not chosen or name in chosen for chosen, name in
                    ((tasks, row.task), (models, row.model), (strategies, row.strategy)))
@@ -106,7 +122,9 @@ def _score(condition: Condition) -> Score:
 
 def _states(records: Sequence[Record]) -> States:
     found = [record.status for record in records]
-    return States(found.count("ok"), found.count("collapsed"), found.count("failed"), found.count("unsupported"))
+    return States(
+        found.count("ok"), found.count("collapsed"), found.count("failed"), found.count("unsupported")
+    )
 
 
 def _reasons(records: Sequence[Record]) -> tuple[str, ...]:
@@ -114,7 +132,9 @@ def _reasons(records: Sequence[Record]) -> tuple[str, ...]:
     grouped: dict[str, list[str]] = {}
     for record in records:
         if record.status != "ok":
-            unscored = ", without a score" if record.status == "collapsed" and record.evaluation is None else ""
+            unscored = (
+                ", without a score" if record.status == "collapsed" and record.evaluation is None else ""
+            )
             line = f"{record.status}{unscored}: {record.reason or 'no reason recorded'}"
             grouped.setdefault(line, []).append(str(record.replicate))
     return tuple(f"{line} (replicate {', '.join(replicates)})" for line, replicates in grouped.items())
@@ -123,7 +143,9 @@ def _reasons(records: Sequence[Record]) -> tuple[str, ...]:
 def _repeat(record: Record) -> str:
     value = record.evaluation.metrics[record.evaluation.primary]["value"] if record.evaluation else None
     shown = record.status if value is None else f"{value:.4f}"
-    return f"replicate {record.replicate}: {shown} on {record.environment.get('hardware', 'unknown hardware')}"
+    return (
+        f"replicate {record.replicate}: {shown} on {record.environment.get('hardware', 'unknown hardware')}"
+    )
 
 
 def _outside(condition: Condition) -> Outside:
@@ -135,8 +157,8 @@ def _outside(condition: Condition) -> Outside:
     sources = tuple(sorted(model.get("training_sources") or ()))
     shared = set(sources) & set(facts.task.get("sources", ())) | set(facts.contamination.get("sources", ()))
     declared = facts.contamination.get("declared", "unknown")
-    leak = "yes" if shared or declared == "yes" else "no" if declared == "no" else "unknown"
-    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled)  # type: ignore[arg-type]
+    leak: Leak = "yes" if shared or declared == "yes" else "no" if declared == "no" else "unknown"
+    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled)
 
 
 def _cost(records: Sequence[Record]) -> Cost:
@@ -183,7 +205,7 @@ def _below(row: Row, floor: float | None) -> bool:
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
-    """Order by the lower bound of the delta against the best baseline, whose own is 0; without bounds by value."""
+    """Order by the lower bound of the delta against the best baseline (its own is 0), else by value."""
     bounded = any(row.best.lo is not None for row in rows)
     return sorted(rows, key=_order(bounded))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlbench.board import text
 from tlbench.board.losses import curve
+from tlbench.board.report import class_report
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 
@@ -41,7 +42,8 @@ def find(store: Store, key_prefix: str) -> list[Record]:
     names = store.names()
     keys = sorted({name.partition("-")[0] for name in names})
     if not keys:
-        raise UserError(f"results folder {str(store.folder)!r} has no records: run something with --out there first")
+        raise UserError(f"results folder {str(store.folder)!r} has no records: run something with --out "
+                        "there first")
     wanted = key_prefix.strip().lower()
     matching = [key for key in keys if wanted and key.startswith(wanted)]
     if len(matching) != 1:
@@ -61,8 +63,14 @@ def _near(store: Store, wanted: str, keys: Sequence[str], ambiguous: bool) -> st
     for key in keys[:_NEAR]:
         name = next(name for name in store.names() if name.startswith(key))
         shown.append(f"{key[:12]} ({_title(store.read(name))})")
-    what = f"several cells ({len(keys)}) begin with {wanted!r}" if ambiguous else f"no cell begins with {wanted!r}"
-    return f"{what} in {str(store.folder)!r}: give the first digits of one key, for example {'; '.join(shown)}"
+    what = (
+        f"several cells ({len(keys)}) begin with {wanted!r}"
+        if ambiguous
+        else f"no cell begins with {wanted!r}"
+    )
+    return (
+        f"{what} in {str(store.folder)!r}: give the first digits of one key, for example {'; '.join(shown)}"
+    )
 
 
 def _title(record: Record) -> str:
@@ -74,8 +82,9 @@ def _title(record: Record) -> str:
 def _page(store: Store, record: Record) -> list[str]:
     blocks = [f"# {_title(record)}", _status(record), _facts(record)]
     if record.evaluation is not None:
-        blocks += ["## Metrics", _metrics(record), *_report(record.evaluation.report)]
+        blocks += ["## Metrics", _metrics(record), *class_report(record.evaluation.report)]
     blocks += _training(record)
+    blocks += _setup(record)
     if record.predictions is not None:
         blocks += _samples(store, record)
     return blocks
@@ -90,23 +99,31 @@ def _facts(record: Record) -> str:
     cost, budget = record.cost, record.budget
     laps = ", ".join(f"{name} {value:.2f} s" for name, value in cost.get("seconds", {}).items()
                      if isinstance(value, int | float))
-    memory = f"{cost.get('peak_memory_bytes', 0) / 2**20:,.0f} MiB ({cost.get('peak_memory_method', 'unknown')})"
-    setup = record.cell["condition"]["setup"]
+    memory = (
+        f"{cost.get('peak_memory_bytes', 0) / 2**20:,.0f} MiB ({cost.get('peak_memory_method', 'unknown')})"
+    )
     facts = {
         "task": f"{record.task['name']}, version {record.task['version']}, {record.task['kind']}",
         "labels": f"{budget['k']} ({budget['train']} training, {budget['validation']} validation)",
         "model": _model(record),
         "strategy": "; ".join(_part(part) for part in record.strategy["parts"]),
-        "setup": text.code(json.dumps(setup, sort_keys=True, ensure_ascii=False)),
         "time": laps + (" (machine shared)" if cost.get("contended") else ""),
         "peak memory": memory,
         "FLOPs": f"{text.count(cost.get('flops') or 0.0)} ({cost.get('flops_method', 'unknown')})",
         "hardware": str(record.environment.get("hardware", "")),
-        "numerics": ", ".join(f"{name} {record.numerics[name]}" for name in ("dtype", "device", "isa", "world", "threads")
-                              if name in record.numerics),
-        "command": text.code(str(record.environment.get("command", ""))),
+        "numerics": ", ".join(
+            f"{name} {record.numerics[name]}"
+            for name in ("dtype", "device", "isa", "world", "threads")
+            if name in record.numerics
+        ),
     }
     return text.table([{"fact": name, "value": value} for name, value in facts.items() if value])
+
+
+def _setup(record: Record) -> list[str]:
+    setup = json.dumps(record.cell["condition"]["setup"], sort_keys=True, ensure_ascii=False, indent=1)
+    command = " ".join(str(record.environment.get("command", "")).split())
+    return ["## Setup", f"```json\n{setup}\n```", *([f"```sh\n{command}\n```"] if command else [])]
 
 
 def _model(record: Record) -> str:
@@ -114,7 +131,8 @@ def _model(record: Record) -> str:
         return "none"
     model = record.model
     return (f"{model['name']} ({model['family']}, {model.get('init', 'unknown')} weights, "
-            f"{text.count(model.get('params_trainable'))} of {text.count(model.get('params_total'))} parameters trained)")
+            f"{text.count(model.get('params_trainable'))} of {text.count(model.get('params_total'))} "
+            "parameters trained)")
 
 
 def _part(part: Mapping[str, Any]) -> str:
@@ -125,68 +143,46 @@ def _part(part: Mapping[str, Any]) -> str:
 def _metrics(record: Record) -> str:
     evaluation = record.evaluation
     assert evaluation is not None
-    rows = [{"metric": name + (" (primary)" if name == evaluation.primary else ""), "test": text.share(facts["value"], 4),
-             "validation": text.share(evaluation.validation.get(name), 4),
-             "better": "higher" if facts["higher_is_better"] else "lower", "signature": text.code(facts["signature"])}
-            for name, facts in sorted(evaluation.metrics.items(), key=lambda item: (item[0] != evaluation.primary, item))]
+    rows = [
+        {
+            "metric": name + (" (primary)" if name == evaluation.primary else ""),
+            "test": text.share(facts["value"], 4),
+            "validation": text.share(evaluation.validation.get(name), 4),
+            "better": "higher" if facts["higher_is_better"] else "lower",
+            "signature": text.code(facts["signature"]),
+        }
+        for name, facts in sorted(
+            evaluation.metrics.items(), key=lambda item: (item[0] != evaluation.primary, item)
+        )
+    ]
     return text.table(rows, right=("test", "validation"))
-
-
-def _report(report: Mapping[str, Any]) -> list[str]:
-    blocks = []
-    classes = report.get("per_class") or report.get("per_type") or {}
-    if classes:
-        rates = {**{name: classes[name] for name in sorted(classes)},
-                 **{f"**{mean}**": report[mean] for mean in ("macro", "micro") if mean in report}}
-        blocks += ["## By class", text.table([_rates(name, row) for name, row in rates.items()],
-                                             right=("precision", "recall", "F1", "support"))]
-    if "confusion" in report:
-        blocks += ["## Confusion matrix", _confusion(report["labels"], report["confusion"], report.get("outside", 0))]
-    if report.get("type_confusions"):
-        rows = [{"gold": r["gold"], "predicted": r["predicted"], "count": str(r["count"])}
-                for r in report["type_confusions"]]
-        blocks += ["## Types confused, boundaries right", text.table(rows, right=("count",))]
-    shown = ("labels", "confusion", "outside", "per_class", "per_type", "macro", "micro", "type_confusions", "scores")
-    rest = _flat({name: value for name, value in report.items() if name not in shown})
-    if rest:
-        blocks += ["## Details", text.table([{"what": name, "value": value} for name, value in rest.items()],
-                                            right=("value",))]
-    return blocks
-
-
-def _rates(name: str, row: Mapping[str, Any]) -> dict[str, str]:
-    support = row.get("support")
-    return {"class": name, "precision": text.share(row["precision"]), "recall": text.share(row["recall"]),
-            "F1": text.share(row["f1"]), "support": "" if support is None else f"{int(support):,}"}
-
-
-def _confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], outside: int) -> str:
-    """Return the matrix with numbered columns, since class names are long; rows are gold, columns predicted."""
-    rows = [{"gold \\ predicted": f"{i}. {label}", **{str(j): str(n) for j, n in enumerate(row)}}
-            for i, (label, row) in enumerate(zip(labels, matrix, strict=True))]
-    note = f"\n\n{outside} predictions were none of these classes." if outside else ""
-    return text.table(rows, right=[str(j) for j in range(len(labels))]) + note
-
-
-def _flat(report: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in report.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name} ")
-        elif isinstance(value, int | float):
-            found[prefix + name] = f"{value:.4g}"
-    return found
 
 
 def _training(record: Record) -> list[str]:
     training = record.training
     if not training:
         return []
-    shown = [f"{name.replace('_', ' ')} {training[name]}" for name in
-             ("optimizer", "schedule", "batch_size", "micro_batch", "steps", "examples_seen", "tokens_seen", "best_step",
-              "stop_reason") if name in training]
+    shown = [
+        f"{name.replace('_', ' ')} {training[name]}"
+        for name in (
+            "optimizer",
+            "schedule",
+            "batch_size",
+            "micro_batch",
+            "steps",
+            "examples_seen",
+            "tokens_seen",
+            "best_step",
+            "stop_reason",
+        )
+        if name in training
+    ]
     shown += [f"{name} {value}" for name, value in sorted(training.get("fit", {}).items())]
-    return ["## Training", text.cell(", ".join(shown)), *curve(training.get("curve", []), training.get("best_step"))]
+    return [
+        "## Training",
+        text.cell(", ".join(shown)),
+        *curve(training.get("curve", []), training.get("best_step")),
+    ]
 
 
 def _samples(store: Store, record: Record) -> list[str]:
@@ -197,7 +193,8 @@ def _samples(store: Store, record: Record) -> list[str]:
     step = max(1, len(table) // _SAMPLES)
     rows = [{"example": str(row["example_id"]), "prediction": _short(str(row["prediction"]))}
             for _, row in table.iloc[::step].head(_SAMPLES).iterrows()]
-    return ["## Sample predictions", f"{len(rows)} of {len(table):,}, evenly spaced by id; records hold no source text.",
+    return ["## Sample predictions", f"{len(rows)} of {len(table):,}, evenly spaced by id; records hold no "
+                                     "source text.",
             text.table(rows)]
 
 

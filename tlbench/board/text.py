@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from tlbench.board.values import Cost, Delta, Outside, Row
+from tlbench.board.facts import Cost, Delta, Outside
+from tlbench.board.values import Row
 
 BASELINE, LEAK, CAP = "◆", "⚑", "(cap)"
+_FEW = 3
+"""Training sources that a table cell names; more are counted there and listed with the models."""
 
 
 def table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> str:
@@ -66,7 +69,7 @@ def unscored(row: Row) -> str:
 
 
 def interval(delta: Delta, usual: str | None = None) -> str:
-    """Return a delta with its 95 % interval, what it rests on, and its baseline unless it is the usual one."""
+    """Return a delta with its 95 % interval, whether it rests on a cap, and its baseline if unusual."""
     if delta.value is None:
         return ""
     text = signed(delta.value)
@@ -123,9 +126,15 @@ def outside(data: Outside) -> str:
     if data.strategy != "none":
         parts.append(f"{data.strategy} (strategy)")
     if data.pretrained:
-        parts.append(f"model: {', '.join(data.sources) if data.sources else 'sources not declared'}")
+        parts.append(f"model: {_sources(data.sources)}")
     if data.unlabeled:
         parts.append(f"{data.unlabeled:,} unlabeled target texts")
     if data.leak != "no":
         parts.append(f"{LEAK} {', '.join(data.leaked)}" if data.leak == "yes" else f"{LEAK}? leak unknown")
     return "; ".join(parts) or "none"
+
+
+def _sources(names: Sequence[str]) -> str:
+    if not names:
+        return "sources not declared"
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names)} declared sources"

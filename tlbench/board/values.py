@@ -4,138 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from tlbench.board.facts import Cost, Delta, Outside, Score, States
 from tlbench.task import Budget
-
-Leak = Literal["yes", "no", "unknown"]
-
-
-@dataclass(frozen=True)
-class Score:
-    """The primary metric of a condition over its replicates.
-
-    Attributes:
-        mean: Mean over evaluated replicates (collapsed ones count); `None` without any.
-        sd: Standard deviation (n - 1) over replicates; `None` below two.
-        validation: Mean on the cells' own validation examples; baselines are chosen by it.
-        others: Metric name to mean, for every metric of the kind.
-    """
-
-    mean: float | None = None
-    sd: float | None = None
-    validation: float | None = None
-    others: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Delta:
-    """A paired difference to a baseline, in units of the primary metric.
-
-    Attributes:
-        kind: `best` (the best no-transfer baseline) or `scratch` (the same architecture at random).
-        baseline: Label of the baseline, or `None`.
-        value: Mean over replicates and examples; `None` if there is no pair.
-        lo: Lower end of the 95 % interval; `None` below three replicates.
-        hi: Upper end.
-        p: Raw two-sided p.
-        p_adjusted: Holm-adjusted over the family.
-        verdict: HELPS, HARMS, EQUAL or UNCLEAR; `None` below three replicates.
-        mde: Smallest effect this comparison could have found (two-sided 5 %, power 80 %).
-        n: Replicates paired.
-        improve: Share of replicates above the baseline, ties one half.
-        rer: Relative error reduction; `None` if the baseline scores above 0.98.
-        small: The effect is below the equality margin.
-        unstable: More than a fifth of the condition's replicates collapsed.
-        too_small: The test is too small to ever say EQUAL.
-        capped: How many of the baseline's paired replicates stopped at the step cap.
-        reason: Why there is no value or no verdict, or what to know about it.
-    """
-
-    kind: Literal["best", "scratch"]
-    baseline: str | None = None
-    value: float | None = None
-    lo: float | None = None
-    hi: float | None = None
-    p: float | None = None
-    p_adjusted: float | None = None
-    verdict: str | None = None
-    mde: float | None = None
-    n: int = 0
-    improve: float | None = None
-    rer: float | None = None
-    small: bool = False
-    unstable: bool = False
-    too_small: bool = False
-    capped: int = 0
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class States:
-    """How many cells of a condition ended in which state."""
-
-    ok: int = 0
-    collapsed: int = 0
-    failed: int = 0
-    unsupported: int = 0
-
-    @property
-    def total(self) -> int:
-        """Return the number of cells."""
-        return self.ok + self.collapsed + self.failed + self.unsupported
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Data from outside the cell's labels.
-
-    Attributes:
-        strategy: What the strategy brings in: none, unlabeled, labeled.
-        pretrained: Whether the model's weights were pre-trained.
-        sources: The model's declared training sources (empty: unknown, or not pre-trained).
-        leak: Whether the pre-trained weights declare to have seen a source of the task.
-        leaked: Those sources.
-        unlabeled: Unlabeled target texts used.
-    """
-
-    strategy: str = "none"
-    pretrained: bool = False
-    sources: tuple[str, ...] = ()
-    leak: Leak = "no"
-    leaked: tuple[str, ...] = ()
-    unlabeled: int = 0
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a condition costs, as means over its evaluated replicates (peak memory: the largest).
-
-    Attributes:
-        train_seconds: Wall time of training.
-        total_seconds: Wall time of the whole cell.
-        flops: Floating-point operations, by `flops_method`.
-        flops_method: How they were counted.
-        peak_memory_bytes: Largest peak over the replicates, by `memory_method`.
-        memory_method: How it was measured.
-        contended: Something else used the machine, so times are upper bounds.
-        hardware: Hardware classes; times and memory compare only inside one.
-        steps: Optimizer steps.
-        examples_seen: Training examples seen, repeats included.
-        tokens_seen: Training tokens seen, repeats included.
-    """
-
-    train_seconds: float | None = None
-    total_seconds: float | None = None
-    flops: float | None = None
-    flops_method: str = ""
-    peak_memory_bytes: int | None = None
-    memory_method: str = ""
-    contended: bool = False
-    hardware: tuple[str, ...] = ()
-    steps: float | None = None
-    examples_seen: float | None = None
-    tokens_seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +79,7 @@ class Table:
         test_reads: How often the test split was read in any one cell.
         same_subsets: At every replicate all rows trained on the same examples, checked by fingerprint.
         task: Facts of the task, as records hold them.
-        baseline: Label and validation score of the best no-transfer baseline, also where a view hides its row.
+        baseline: Label and validation score of the best no-transfer baseline, even if a view hides its row.
         rows: In printing order.
     """
 
@@ -233,13 +105,13 @@ class Aggregate:
     """A model x strategy over tables: deltas are averaged (budgets of one task first), raw scores never.
 
     Attributes:
-        scope: `common` or the kind whose tables are averaged.
+        scope: `all kinds`, or the kinds whose tables are averaged.
         tables: Tables averaged.
-        offered: Tables of the scope.
+        offered: Tables of the scope, those that some setup lacks included.
         delta_best: Macro-mean, or `None`.
         delta_scratch: Macro-mean, or `None`.
-        harmed: Tables with the verdict HARMS.
-        judged: Tables with any verdict.
+        harmed: Tables of the scope with the verdict HARMS, averaged or not.
+        judged: Tables of the scope with any verdict.
         worst: Table and value of the lowest delta against the best baseline.
     """
 

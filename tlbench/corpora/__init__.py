@@ -10,4 +10,6 @@ from tlbench.corpora.parse import Docstring
 from tlbench.corpora.sections import sections
 from tlbench.corpora.split import apart, parts
 
-__all__ = ["Docstring", "apart", "apidoc", "interface", "parts", "plain", "role_target", "sections", "sentences"]
+__all__ = [
+    "Docstring", "apart", "apidoc", "interface", "parts", "plain", "role_target", "sections", "sentences",
+]

@@ -8,7 +8,7 @@ gives the same split with every version of every library, which a published fing
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,29 +70,42 @@ def groups(views: Sequence[Sequence[str]], threshold: float = THRESHOLD) -> list
     return [root(i) for i in range(len(parent))]
 
 
-def _rank(texts: Iterable[str]) -> list[Ints]:
-    """Return each text's 5-grams as increasing ranks, the rarest gram of all texts first."""
-    numbers: dict[str, int] = {}
-    grams = []
-    for text in texts:
-        words = [numbers.setdefault(word, len(numbers) + 1) for word in _WORD.findall(text.lower())]
-        padded = words + [0] * (GRAM - len(words)) if words else words
-        grams.append(_grams(np.array(padded, dtype=np.uint64)))
-    lengths = [len(part) for part in grams]
-    _, inverse, counts = np.unique(np.concatenate([*grams, np.empty(0, np.uint64)]), return_inverse=True,
-                                   return_counts=True)
+def _rank(texts: Sequence[str]) -> list[Ints]:
+    """Return each text's distinct 5-grams as increasing ranks, the rarest gram of all texts first.
+
+    All texts lie behind each other in one array, and every step is one operation on it.
+    """
+    words, lengths = _words(texts)
+    if not len(words):
+        return [np.empty(0, np.int64) for _ in texts]
+    windows = np.maximum(lengths - GRAM + 1, 0)
+    owners = np.repeat(np.arange(len(texts)), windows)
+    starts = np.cumsum(lengths) - lengths
+    within = np.arange(len(owners)) - np.repeat(np.cumsum(windows) - windows, windows)
+    first = np.repeat(starts, windows) + within
+    mixed = np.zeros(len(owners), dtype=np.uint64)
+    for offset, factor in enumerate(_MIX):
+        mixed += words[first + offset] * factor
+    _, grams, counts = np.unique(mixed, return_inverse=True, return_counts=True)
     rank = np.empty(len(counts), dtype=np.int64)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    return [np.sort(part) for part in np.split(rank[inverse], np.cumsum(lengths)[:-1])] if lengths else []
+    pairs = np.unique(owners * len(counts) + rank[grams])
+    owners, ranks = np.divmod(pairs, len(counts))
+    return np.split(ranks, np.searchsorted(owners, np.arange(1, len(texts))))
 
 
-def _grams(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the distinct hashes of all windows of five words."""
-    if not len(words):
-        return words
-    windows = np.lib.stride_tricks.sliding_window_view(words, GRAM)
-    mixed = (windows * _MIX).sum(axis=1, dtype=np.uint64)
-    return np.unique(mixed)
+def _words(texts: Sequence[str]) -> tuple[NDArray[np.uint64], Ints]:
+    """Return the words of all texts as numbers, and how many each text has; short texts are padded to five."""
+    numbers: dict[str, int] = {}
+    words: list[int] = []
+    lengths = []
+    for text in texts:
+        start = len(words)
+        words += [numbers.setdefault(word, len(numbers) + 1) for word in _WORD.findall(text.lower())]
+        if start < len(words) < start + GRAM:
+            words += [0] * (start + GRAM - len(words))
+        lengths.append(len(words) - start)
+    return np.array(words, dtype=np.uint64), np.array(lengths, dtype=np.int64)
 
 
 def _prefixes(sets: Sequence[Ints], threshold: float) -> tuple[Ints, Ints]:

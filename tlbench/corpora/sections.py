@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _UNDERLINE = re.compile(r"^\s*(-{3,}|={3,}|~{3,})\s*$")
 _NUMPY_PARAMETERS = {"parameters", "other parameters", "keyword arguments", "arguments"}
@@ -53,6 +54,7 @@ class Sections:
         return tuple(part for part in (self.summary, *self.extended, *self.notes) if part)
 
 
+@lru_cache(maxsize=1 << 16)
 def sections(docstring: str) -> Sections:
     """Split a docstring (dedented, as `ast.get_docstring` gives it) into its parts."""
     parts = list(_headed(docstring.splitlines()))

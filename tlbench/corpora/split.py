@@ -16,6 +16,7 @@ Item = TypeVar("Item")
 TEST_SHARE = 5
 MIN_WORDS = 6
 """Shorter parts ("Fit the model.") repeat everywhere and carry nothing that a test asks for."""
+OPENING = 100
 
 
 def is_test(owner: str) -> bool:
@@ -52,24 +53,32 @@ def separate(rows: Iterable[Docstring]) -> tuple[list[Docstring], dict[str, int]
 
 
 def parts(row: Docstring) -> list[str]:
-    """Return what tasks are made of: the whole text, its summary, description, prose, parameters, as plain text.
+    """Return what tasks are made of, as plain text, after the text itself.
 
-    Parts of fewer than six words are left out, the whole text never.
+    The summary, what follows it, all prose, all parameter descriptions; of the long ones their opening too,
+    since tasks cut them. Parts of fewer than six words are left out.
     """
     found = sections(row.text)
-    pieces = (found.summary, " ".join(found.extended), " ".join(found.prose),
-              " ".join(description for _, description in found.parameters))
-    return list(dict.fromkeys([row.text, *(text for piece in pieces if _long(text := plain(piece)))]))
+    summary = plain(found.summary)
+    below = [*sentences(summary)[1:], *(plain(text) for text in (*found.extended, *found.notes))]
+    described = [plain(description) for _, description in found.parameters]
+    whole = [summary, " ".join(below), " ".join([summary, *below]), " ".join(described)]
+    openings = [" ".join(text.split()[:OPENING]) for text in whole]
+    return list(dict.fromkeys([row.text, *(text for text in (*whole, *openings) if _long(text))]))
 
 
 def test_texts(rows: Iterable[Docstring]) -> list[str]:
-    """Return all that a test may be made of: the parts of the rows and their sentences, one copy of each."""
+    """Return all that a test may be made of: the parts of the rows and their sentences, one copy of each.
+
+    Sentences are split with and without markup, which can differ and of which tasks use both.
+    """
     found: dict[str, None] = {}
     for row in rows:
-        whole = parts(row)
-        found.update(dict.fromkeys(whole))
-        said = chain.from_iterable(sentences(part) for part in whole[1:])
-        found.update(dict.fromkeys(sentence for sentence in said if _long(sentence)))
+        whole, read = parts(row), sections(row.text)
+        marked = [*read.prose, *(description for _, description in read.parameters)]
+        said = [*chain.from_iterable(map(sentences, whole[1:])),
+                *(plain(sentence) for sentence in chain.from_iterable(map(sentences, marked)))]
+        found.update(dict.fromkeys([*whole, *(sentence for sentence in said if _long(sentence))]))
     return list(found)
 
 
@@ -80,7 +89,7 @@ def without_test_passages(train: Sequence[Docstring], test: Sequence[Docstring])
     """
     from tlbench.corpora.duplicates import near_duplicates, normalise
 
-    known = list(dict.fromkeys([*test_texts(test), *chain.from_iterable(_passages(row.text) for row in test)]))
+    known = list(dict.fromkeys(chain(test_texts(test), *(_passages(row.text) for row in test))))
     said = {normalise(text) for text in known}
     ours = {passage: plain(passage) for row in train for passage in _passages(row.text)}
     passages = [passage for passage, text in ours.items() if _long(text)]

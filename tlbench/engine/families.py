@@ -16,14 +16,21 @@ from tlbench.engine.dropout import ATTENTION, register, replace_dropout
 from tlbench.errors import UserError
 from tlbench.model import Architecture, Model, file_sha256
 
-_OWN_ATTENTION = frozenset({"bert", "camembert", "distilbert", "electra", "gpt2", "mt5", "roberta", "t5",
-                            "xlm-roberta"})
+_OWN_ATTENTION = frozenset(
+    {"bert", "camembert", "distilbert", "electra", "gpt2", "mt5", "roberta", "t5", "xlm-roberta"}
+)
 """Model types whose attention is exactly softmax(QK + bias + mask)V, so that tlbench's own may stand in."""
 
 _LORA_QUERY_VALUE = {
-    "bert": ["query", "value"], "camembert": ["query", "value"], "electra": ["query", "value"],
-    "roberta": ["query", "value"], "xlm-roberta": ["query", "value"], "distilbert": ["q_lin", "v_lin"],
-    "gpt2": ["c_attn"], "t5": ["q", "v"], "mt5": ["q", "v"],
+    "bert": ["query", "value"],
+    "camembert": ["query", "value"],
+    "electra": ["query", "value"],
+    "roberta": ["query", "value"],
+    "xlm-roberta": ["query", "value"],
+    "distilbert": ["q_lin", "v_lin"],
+    "gpt2": ["c_attn"],
+    "t5": ["q", "v"],
+    "mt5": ["q", "v"],
 }
 
 
@@ -63,11 +70,13 @@ def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> 
     try:
         if missing:
             raise OSError("no tokenizer files")
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=trust,
-                                                  local_files_only=offline)
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=trust, local_files_only=offline
+        )
     except (OSError, ValueError) as error:
-        raise UserError(f"model {place!r} comes without a usable tokenizer: save one beside it with "
-                        "tokenizer.save_pretrained") from error
+        raise UserError(
+            f"model {place!r} comes without a usable tokenizer: save one beside it with tokenizer.save_pretrained"
+        ) from error
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {place!r} reports no character offsets: save a tokenizer.json beside it")
     return tokenizer
@@ -115,23 +124,35 @@ def _pretrained(key: _Key) -> nn.Module:
     _check_weights(source.model)
     try:
         trunk = _auto(source).from_pretrained(
-            _place_of(source), revision=source.model.revision, dtype=torch.float32, use_safetensors=True,
-            attn_implementation=_attention(source.architecture), local_files_only=source.offline,
-            trust_remote_code=source.model.trust_remote_code, **_no_pooler(source))
+            _place_of(source),
+            revision=source.model.revision,
+            dtype=torch.float32,
+            use_safetensors=True,
+            attn_implementation=_attention(source.architecture),
+            local_files_only=source.offline,
+            trust_remote_code=source.model.trust_remote_code,
+            **_no_pooler(source),
+        )
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
-                        "safetensors weights that transformers knows") from error
+        raise UserError(
+            f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
+            "safetensors weights that transformers knows"
+        ) from error
     return _inner(trunk, source)
 
 
 def _from_config(source: Source) -> nn.Module:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(_place_of(source), revision=source.model.revision,
-                                        local_files_only=source.offline,
-                                        trust_remote_code=source.model.trust_remote_code)
-    trunk = _auto(source).from_config(config, dtype=torch.float32,
-                                      attn_implementation=_attention(source.architecture), **_no_pooler(source))
+    config = AutoConfig.from_pretrained(
+        _place_of(source),
+        revision=source.model.revision,
+        local_files_only=source.offline,
+        trust_remote_code=source.model.trust_remote_code,
+    )
+    trunk = _auto(source).from_config(
+        config, dtype=torch.float32, attn_implementation=_attention(source.architecture), **_no_pooler(source)
+    )
     return _inner(trunk, source)
 
 
@@ -175,11 +196,15 @@ def _check_weights(model: Model) -> None:
     if folder is None:
         return
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"model {model.name!r} has no safetensors weights in {str(folder)!r}; pickled weights are "
-                        "refused because loading them runs code: convert them with save_pretrained")
+        raise UserError(
+            f"model {model.name!r} has no safetensors weights in {str(folder)!r}; pickled weights are "
+            "refused because loading them runs code: convert them with save_pretrained"
+        )
     if model.sha256 and file_sha256(folder / "model.safetensors") != model.sha256:
-        raise UserError(f"the weights of model {model.name!r} in {str(folder)!r} are not the published ones (their "
-                        "SHA-256 differs): install the package again")
+        raise UserError(
+            f"the weights of model {model.name!r} in {str(folder)!r} are not the published ones (their "
+            "SHA-256 differs): install the package again"
+        )
 
 
 def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int) -> int:
@@ -205,13 +230,19 @@ def add_lora(trunk: nn.Module, adapter: Any, model_type: str, seed: int) -> nn.M
     if adapter.targets == "query-value":
         targets = _LORA_QUERY_VALUE.get(model_type)
         if targets is None:
-            raise UserError(f"LoRA on query-value is not known for architecture {model_type!r}: use "
-                            "lora(targets=all-linear)")
-    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout,
-                        target_modules=targets, fan_in_fan_out=model_type == "gpt2")
+            raise UserError(
+                f"LoRA on query-value is not known for architecture {model_type!r}: use lora(targets=all-linear)"
+            )
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=targets,
+        fan_in_fan_out=model_type == "gpt2",
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        adapted: nn.Module = get_peft_model(trunk, config)  # type: ignore[arg-type]
+        adapted: nn.Module = get_peft_model(trunk, config)
     if not torch.cuda.is_available():
         replace_dropout(adapted)
     return adapted
@@ -228,4 +259,3 @@ def frozen_for_head(trunk: nn.Module) -> list[nn.Parameter]:
         if embedding is not None:
             frozen |= {id(p): p for p in embedding.parameters()}
     return list(frozen.values())
-

@@ -112,8 +112,9 @@ class _Training:
 
     def _batches(self) -> Iterator[list[int]]:
         generator = np.random.default_rng(self.job.seeds["order"])
-        return training_batches(self.job.train.tokens.lengths, self.recipe.batch_size, self.recipe.length_window,
-                                generator)
+        return training_batches(
+            self.job.train.tokens.lengths, self.recipe.batch_size, self.recipe.length_window, generator
+        )
 
     def _step(self, step: int, rows: list[int]) -> torch.Tensor:
         """Take one optimizer step on a batch and return this rank's share of its mean loss."""
@@ -200,5 +201,5 @@ def mean_loss(machine: Machine, encoded: Encoded, precision: Precision, place: P
     for index in range(place.rank, len(plan), place.world):
         with autocast(precision, place.device):
             found.append((index, float(machine(encoded.batch(plan[index], place.device)))))
-    total = sum(loss for _, loss in sorted(place.gather(found)))
+    total: float = sum(loss for _, loss in sorted(place.gather(found)))
     return total / machine.form.weight(encoded, range(len(encoded)))

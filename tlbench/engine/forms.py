@@ -82,7 +82,8 @@ class Form(ABC):
         elif self.pooled:
             hidden = self.pool(hidden, batch["attention_mask"])
         assert machine.head is not None
-        return machine.head(hidden).float()
+        scores: torch.Tensor = machine.head(hidden)
+        return scores.float()
 
     def pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return one vector per row, (rows, width), from (rows, tokens, width): masked mean or first token."""
@@ -181,8 +182,10 @@ class TaggingForm(Form):
             words.append(places)
             tags.append([self._tag(examples[example].tags[w]) if w >= 0 else IGNORED for w in places])
         tokens, extra = ragged_of(encoding)
-        extra |= {"word": Ragged.of([row or [-1] for row in words], -1),
-                  "labels": Ragged.of([row or [IGNORED] for row in tags], IGNORED)}
+        extra |= {
+            "word": Ragged.of([row or [-1] for row in words], -1),
+            "labels": Ragged.of([row or [IGNORED] for row in tags], IGNORED),
+        }
         return Encoded(tokens, owner, len(examples), extra)
 
     def _tag(self, tag: str | None) -> int:
@@ -210,8 +213,9 @@ class TaggingForm(Form):
 
     def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the cross-entropy summed over tagged words."""
-        return nn.functional.cross_entropy(scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum",
-                                           ignore_index=IGNORED)
+        return nn.functional.cross_entropy(
+            scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum", ignore_index=IGNORED
+        )
 
     def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
         """Return the number of tagged words."""

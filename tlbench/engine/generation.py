@@ -78,13 +78,15 @@ class GenerationForm(Form):
         ids, mask, starts = joined(batch["input_ids"], batch["attention_mask"], labels)
         logits = machine.trunk(input_ids=ids, attention_mask=mask, use_cache=False).logits
         places = (starts[:, None] + torch.arange(labels.shape[1], device=ids.device)[None, :] - 1).clamp(
-            max=ids.shape[1] - 1)
+            max=ids.shape[1] - 1
+        )
         return torch.gather(logits, 1, places.unsqueeze(-1).expand(-1, -1, logits.shape[-1])).float()
 
     def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the cross-entropy summed over target tokens."""
-        return nn.functional.cross_entropy(scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum",
-                                           ignore_index=IGNORED)
+        return nn.functional.cross_entropy(
+            scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum", ignore_index=IGNORED
+        )
 
     def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
         """Return the number of target tokens."""
@@ -94,12 +96,17 @@ class GenerationForm(Form):
         """Return the generated token ids of each row."""
         trunk: Any = machine.trunk
         ids, mask = batch.get("input_ids"), batch["attention_mask"]
-        options = {"max_new_tokens": self.frame.max_target_length, "do_sample": False, "num_beams": 1,
-                   "eos_token_id": self.end, "pad_token_id": self._pad()}
+        options = {
+            "max_new_tokens": self.frame.max_target_length,
+            "do_sample": False,
+            "num_beams": 1,
+            "eos_token_id": self.end,
+            "pad_token_id": self._pad(),
+        }
         if self.frame.family == "decoder":
             assert ids is not None
             ids, mask = left_padded(ids, mask, self._pad())
-            made = trunk.generate(input_ids=ids, attention_mask=mask, **options)[:, ids.shape[1]:]
+            made = trunk.generate(input_ids=ids, attention_mask=mask, **options)[:, ids.shape[1] :]
         elif ids is None:
             from transformers.modeling_outputs import BaseModelOutput
 
@@ -119,7 +126,9 @@ class GenerationForm(Form):
         return [text.strip() for text in texts]
 
 
-def joined(source: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def joined(
+    source: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Join right-padded sources and targets row by row.
 
     Args:

@@ -79,8 +79,10 @@ class Machine(nn.Module):
 
     def counts(self) -> dict[str, int]:
         """Return how many weights there are and how many of them move."""
-        return {"params_total": sum(p.numel() for p in self.parameters()),
-                "params_trainable": sum(p.numel() for p in self.parameters() if p.requires_grad)}
+        return {
+            "params_total": sum(p.numel() for p in self.parameters()),
+            "params_trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
+        }
 
 
 def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seeds: dict[str, int]) -> Machine:
@@ -99,8 +101,14 @@ def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seed
     tokenizer = load_tokenizer(source)
     trunk = load_trunk(source, isinstance(setup.weights, Random), seeds["init"])
     recipe = setup.phases[0].recipe
-    frame = Frame(tokenizer, source.architecture.family, source.model.pooling,
-                  max_positions(trunk, tokenizer, recipe.max_length), recipe.max_target_length, labels)
+    frame = Frame(
+        tokenizer,
+        source.architecture.family,
+        source.model.pooling,
+        max_positions(trunk, tokenizer, recipe.max_length),
+        recipe.max_target_length,
+        labels,
+    )
     form = FORMS[kind](frame)
     for adapter in setup.adapters:
         trunk = add_lora(trunk, adapter, source.architecture.model_type, seeds["adapters"])

@@ -38,8 +38,7 @@ class Clock:
 
     def total(self) -> dict[str, float]:
         """Return all sections and their total, rounded to milliseconds."""
-        return {name: round(s, 3) for name, s in
-                {**self.seconds, "total": time.perf_counter() - self._start}.items()}
+        return {name: round(s, 3) for name, s in {**self.seconds, "total": time.perf_counter() - self._start}.items()}
 
 
 class PeakMemory:
@@ -80,8 +79,10 @@ def numerics(place: Place, precision: Precision) -> dict[str, Any]:
         "world": place.world,
         "threads": torch.get_num_threads(),
         "dropout": "stream" if place.device.type == "cpu" else "torch",
-        "versions": {name: ".".join(metadata.version(name).split(".")[:2])
-                     for name in ("torch", "transformers", "tokenizers", "peft")},
+        "versions": {
+            name: ".".join(metadata.version(name).split(".")[:2])
+            for name in ("torch", "transformers", "tokenizers", "peft")
+        },
     }
     return {"class": digest(facts, 16), **facts}
 
@@ -94,8 +95,14 @@ def without_numerics() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
     """Return hardware, system, package versions and tlbench's own version and commit."""
-    return {"hardware": hardware(), "os": platform.platform(terse=True), "python": platform.python_version(),
-            "packages": {name: metadata.version(name) for name in PACKAGES}, "tlbench": __version__, **_commit()}
+    return {
+        "hardware": hardware(),
+        "os": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "tlbench": __version__,
+        **_commit(),
+    }
 
 
 @lru_cache(maxsize=1)
@@ -118,10 +125,15 @@ def _commit() -> dict[str, Any]:
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:
-        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True,
-                              check=True).stdout.strip()
-        changed = subprocess.run(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
-                                 capture_output=True, text=True, check=True).stdout
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": head, "dirty": bool(changed)}

@@ -107,20 +107,36 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     small = condition.budget != "full" and condition.budget <= LAST_STEP_BUDGET
     fitted = _fit(machine, encoded, condition.setup.phases, bench, seeds, micro, small)
     bench.clock.lap("train")
-    validation = predict(machine, data.validation, encoded["validation"], bench.precision, bench.place) \
-        if data.validation else []
+    validation = (
+        predict(machine, data.validation, encoded["validation"], bench.precision, bench.place)
+        if data.validation
+        else []
+    )
     test = predict(machine, data.test, encoded["test"], bench.precision, bench.place)
     bench.clock.lap("evaluate")
     bench.place.release()
-    training = {"optimizer": phase.recipe.optimizer, "batch_size": phase.recipe.batch_size, "micro_batch": micro,
-                "schedule": "linear warm-up, constant" if fitted.stop_reason in ("plateau", "cap")
-                else "linear warm-up, linear to 0", **asdict(fitted)}
+    training = {
+        "optimizer": phase.recipe.optimizer,
+        "batch_size": phase.recipe.batch_size,
+        "micro_batch": micro,
+        "schedule": "linear warm-up, constant"
+        if fitted.stop_reason in ("plateau", "cap")
+        else "linear warm-up, linear to 0",
+        **asdict(fitted),
+    }
     model = {**counts, "init": "random" if isinstance(condition.setup.weights, Random) else "pretrained"}
     return Learned(validation, test, training, model, _flops(counts, fitted, encoded, frozen))
 
 
-def _fit(machine: Machine, encoded: Mapping[str, Encoded], phases: tuple[Phase, ...], bench: Bench,
-         seeds: dict[str, int], micro: int, small: bool) -> Fitted:
+def _fit(
+    machine: Machine,
+    encoded: Mapping[str, Encoded],
+    phases: tuple[Phase, ...],
+    bench: Bench,
+    seeds: dict[str, int],
+    micro: int,
+    small: bool,
+) -> Fitted:
     """Train the phases one after the other and add up what they report."""
     total = Fitted()
     for number, phase in enumerate(phases):
@@ -130,24 +146,38 @@ def _fit(machine: Machine, encoded: Mapping[str, Encoded], phases: tuple[Phase, 
         fitted = fit(machine, job, bench.place)
         shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
         total = replace(
-            fitted, steps=total.steps + fitted.steps, best_step=total.steps + fitted.best_step,
-            examples_seen=total.examples_seen + fitted.examples_seen, tokens_seen=total.tokens_seen + fitted.tokens_seen,
-            seconds=total.seconds + fitted.seconds, curve=[*total.curve, *shifted])
+            fitted,
+            steps=total.steps + fitted.steps,
+            best_step=total.steps + fitted.best_step,
+            examples_seen=total.examples_seen + fitted.examples_seen,
+            tokens_seen=total.tokens_seen + fitted.tokens_seen,
+            seconds=total.seconds + fitted.seconds,
+            curve=[*total.curve, *shifted],
+        )
     return total
 
 
-def _with_features(machine: Machine, examples: tuple[Example, ...], encoded: Encoded, cell: Cell,
-                   bench: Bench) -> Encoded:
+def _with_features(
+    machine: Machine, examples: tuple[Example, ...], encoded: Encoded, cell: Cell, bench: Bench
+) -> Encoded:
     """Return the encoded examples with frozen features from the stage store."""
     if not encoded.examples:
         return encoded
     condition = cell.condition
     assert condition.model is not None
     made_from = {
-        "protocol": PROTOCOL, "model": condition.model, "kind": condition.task.kind, "precision": bench.precision,
+        "protocol": PROTOCOL,
+        "model": condition.model,
+        "kind": condition.task.kind,
+        "precision": bench.precision,
         "place": [str(bench.place.device.type), torch.get_num_threads(), torch.__version__],
-        "tokens": digest([encoded.tokens.flat.tolist(), encoded.tokens.starts.tolist(),
-                          {name: r.flat.tolist() for name, r in encoded.ragged.items() if name == "token_type_ids"}]),
+        "tokens": digest(
+            [
+                encoded.tokens.flat.tolist(),
+                encoded.tokens.starts.tolist(),
+                {name: r.flat.tolist() for name, r in encoded.ragged.items() if name == "token_type_ids"},
+            ]
+        ),
     }
 
     def make() -> dict[str, np.ndarray[Any, Any]]:

@@ -18,8 +18,14 @@ class RmsAdamW(torch.optim.Optimizer):
     (arXiv:2309.02373); what T5-like models are trained with here, in every strategy.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         """Take parameters or groups, as torch's own optimizers do."""
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
@@ -64,8 +70,10 @@ def build(trunk: nn.Module, head: nn.Module | None, recipe: Recipe) -> torch.opt
         assert all(p.dtype == torch.float32 for p in moving), "trainable weights must be float32"
         matrices = [p for p in moving if p.ndim > 1]
         vectors = [p for p in moving if p.ndim <= 1]
-        groups += [{"params": matrices, "lr": rate, "weight_decay": recipe.weight_decay},
-                   {"params": vectors, "lr": rate, "weight_decay": 0.0}]
+        groups += [
+            {"params": matrices, "lr": rate, "weight_decay": recipe.weight_decay},
+            {"params": vectors, "lr": rate, "weight_decay": 0.0},
+        ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "rms-adamw":
         return RmsAdamW(groups, lr=recipe.learning_rate)

@@ -25,8 +25,11 @@ _WORTH = 1.6
 def instruction_set() -> str:
     """Return the CPU's matrix instructions as torch sees them, for the numerics class."""
     level = torch.backends.cpu.get_cpu_capability()
-    flags = [name for name, test in (("amx", "_is_amx_tile_supported"), ("bf16", "_is_avx512_bf16_supported"))
-             if getattr(torch.cpu, test, lambda: False)()]
+    flags = [
+        name
+        for name, test in (("amx", "_is_amx_tile_supported"), ("bf16", "_is_avx512_bf16_supported"))
+        if getattr(torch.cpu, test, lambda: False)()
+    ]
     return "+".join([level, *flags])
 
 

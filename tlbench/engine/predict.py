@@ -17,8 +17,9 @@ from tlbench.task import Example
 
 
 @torch.no_grad()
-def predict(machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision,
-            place: Place) -> list[Prediction]:
+def predict(
+    machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision, place: Place
+) -> list[Prediction]:
     """Return one prediction per example, in task space, in order, the same on every rank.
 
     Ranks share out whole batches of a plan that depends on lengths alone, so that 1 and N ranks run the very
@@ -35,8 +36,9 @@ def predict(machine: Machine, examples: Sequence[Example], encoded: Encoded, pre
             found += zip(rows, machine.form.raw(machine, encoded.batch(rows, place.device)), strict=True)
     by_row = dict(gathered := place.gather(found))
     if len(gathered) != len(encoded) or len(by_row) != len(encoded):
-        raise RuntimeError(f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or "
-                           "repeated some")
+        raise RuntimeError(
+            f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
+        )
     return machine.form.decode(examples, encoded, [by_row[row] for row in range(len(encoded))])
 
 
@@ -68,8 +70,9 @@ def features(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
 def _states(machine: Machine, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     if machine.form.generates:
         encoder: Any = machine.trunk.get_encoder()  # type: ignore[operator]
-        states: torch.Tensor = encoder(input_ids=batch["input_ids"],
-                                       attention_mask=batch["attention_mask"]).last_hidden_state
+        states: torch.Tensor = encoder(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
         return states
     states = machine.hidden(batch)
     return machine.form.pool(states, batch["attention_mask"]).unsqueeze(1) if machine.form.pooled else states

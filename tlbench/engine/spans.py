@@ -24,9 +24,14 @@ class SpanForm(Form):
     def encode(self, examples: Sequence[Any]) -> Encoded:
         """Tokenize questions with their contexts into windows; a window without the answer points at token 0."""
         questions = [self._short(e.question) for e in examples]
-        encoding = self.tokenize(questions, [e.context for e in examples], truncation="only_second",
-                                 stride=self.frame.max_length // 4, return_overflowing_tokens=True,
-                                 return_offsets_mapping=True)
+        encoding = self.tokenize(
+            questions,
+            [e.context for e in examples],
+            truncation="only_second",
+            stride=self.frame.max_length // 4,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
         owner = np.asarray(encoding["overflow_to_sample_mapping"], dtype=np.int64)
         begins, ends, starts, stops = [], [], [], []
         for row, example in enumerate(owner.tolist()):
@@ -64,7 +69,9 @@ class SpanForm(Form):
         """Return the first and last token of the first answer, or (0, 0) if the window does not hold all of it."""
         answer = example.answers[0]
         stop = answer.start + len(answer.text.rstrip())
-        inside = [i for i, (b, e) in enumerate(zip(begin, end, strict=True)) if b >= 0 and e > answer.start and b < stop]
+        inside = [
+            i for i, (b, e) in enumerate(zip(begin, end, strict=True)) if b >= 0 and e > answer.start and b < stop
+        ]
         if not inside or begin[inside[0]] > answer.start or end[inside[-1]] < stop:
             return 0, 0
         return inside[0], inside[-1]
@@ -89,8 +96,9 @@ class SpanForm(Form):
         best: list[tuple[float, Span]] = [(-np.inf, Span("", 0))] * len(examples)
         for row, scores in enumerate(raw):
             owner = int(encoded.owner[row])
-            found = self._best(scores, encoded.ragged["begin"].row(row), encoded.ragged["end"].row(row),
-                               examples[owner].context)
+            found = self._best(
+                scores, encoded.ragged["begin"].row(row), encoded.ragged["end"].row(row), examples[owner].context
+            )
             if found[0] > best[owner][0]:
                 best[owner] = found
         return [span for _, span in best]

@@ -39,8 +39,11 @@ def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: 
     frozen = phase.trainable == "head" and not isinstance(cell.condition.setup.weights, Random)
     evaluated = _prediction_seconds(machine, test, shop)
     if frozen and not machine.form.generates:
-        return prepared + evaluated * (1 + len(train) / max(1, len(test))) + 0.003 * planned_steps(
-            phase.recipe, train.examples)
+        return (
+            prepared
+            + evaluated * (1 + len(train) / max(1, len(test)))
+            + 0.003 * planned_steps(phase.recipe, train.examples)
+        )
     steps = planned_steps(phase.recipe, train.examples) * share
     each = _step_seconds(machine, train, shop, cell, seeds)
     return prepared + steps * each + evaluated
@@ -50,8 +53,15 @@ def _step_seconds(machine: Machine, train: Encoded, shop: Shop, cell: Cell, seed
     """Return the seconds of one training step, the first ones left out."""
     phase = cell.condition.setup.phases[0]
     recipe = replace(phase.recipe, epochs=1e-9, min_steps=2)
-    job = Job(train, replace(train, examples=0), replace(phase, recipe=recipe, stop=FixedSteps()), True, seeds, shop.precision,
-              recipe.batch_size)
+    job = Job(
+        train,
+        replace(train, examples=0),
+        replace(phase, recipe=recipe, stop=FixedSteps()),
+        True,
+        seeds,
+        shop.precision,
+        recipe.batch_size,
+    )
     fit(machine, job, shop.place)
     recipe = replace(recipe, min_steps=_STEPS)
     return fit(machine, replace(job, phase=replace(job.phase, recipe=recipe)), shop.place).seconds / _STEPS
@@ -71,4 +81,3 @@ def _prediction_seconds(machine: Machine, test: Encoded, shop: Shop) -> float:
     padded = [len(rows) * int(lengths[rows].max()) for rows in plan]
     measured = sum(len(rows) * int(lengths[rows].max()) for rows in chosen)
     return float(spent * np.sum(padded) / max(1, measured))
-

@@ -82,8 +82,11 @@ def _receive(worker: Worker, shop: Shop) -> Any:
     except (EOFError, OSError):
         pass
     worker.process.join()
-    return failed(worker.cell, shop, f"the worker process ended with exit code {worker.process.exitcode} "
-                                     "(killed, or out of memory)")
+    return failed(
+        worker.cell,
+        shop,
+        f"the worker process ended with exit code {worker.process.exitcode} (killed, or out of memory)",
+    )
 
 
 def _start(spec: ShopSpec, work: Todo, slot: int) -> Worker:
