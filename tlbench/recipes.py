@@ -30,13 +30,13 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
     Args:
         kind: Kind of the task.
         model_type: `model_type` of the model's config; `None` for strategies that use no model.
-        budget: Labels; `full` trains for three epochs.
+        budget: Labels; `full` and 5,000 or more take three epochs in batches of 32.
     """
     if model_type is None:
         return Setup(phases=())
     recipe = _BY_KIND[kind]
     if budget == "full" or (isinstance(budget, int) and budget >= 5000):
-        recipe = replace(recipe, epochs=_FULL_EPOCHS, learning_rate=recipe.learning_rate / 2)
+        recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     if model_type in T5_LIKE:
         recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2, weight_decay=0.0)
     return Setup(phases=(Phase(recipe=recipe),))

@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -296,7 +296,8 @@ def _instance(item: Any) -> Any:
 
 
 def _check_strategy(strategy: Any) -> None:
-    if not is_dataclass(strategy) or not strategy.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    params = getattr(strategy, "__dataclass_params__", None)
+    if params is None or not params.frozen:
         raise UserError(f"strategy {strategy.name!r} is not a frozen dataclass: put @dataclass(frozen=True) above it")
     try:
         strategy()

@@ -17,6 +17,7 @@ from tlbench.board import as_json, build, render, select
 from tlbench.board.values import Board, Row
 from tlbench.errors import UserError
 from tlbench.records import Store
+from tlbench.stats import paired_delta
 
 Write = Callable[..., Store]
 
@@ -259,3 +260,24 @@ def test_changed_predictions_are_refused(toy: SimpleNamespace, write: Write) -> 
     next(store.records.glob("*.parquet")).write_bytes(b"")
     with pytest.raises(UserError, match="missing or were changed"):
         build(store)
+
+
+def test_deltas_are_those_of_the_statistics_module(toy: SimpleNamespace, write: Write) -> None:
+    store = write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.7))
+    scores: dict[str, list[Any]] = {"linear": [], "finetune": []}
+    for record in sorted(store.load(), key=lambda r: r.replicate):
+        scores[record.strategy["name"]].append(store.predictions(record)["accuracy:accuracy"])
+    expected, found = paired_delta(scores["finetune"], scores["linear"]), row(build(store), "finetune").best
+    assert (found.value, found.lo, found.hi, found.p) == (
+        expected.value,
+        expected.lo,
+        expected.hi,
+        expected.p,
+    )
+    assert found.p_adjusted == found.p  # a family of one
+
+
+def test_conditions_of_one_name_are_kept_apart(toy: SimpleNamespace, write: Write) -> None:
+    board = build(write(toy.replicates(3, "finetune", 0.7), toy.replicates(3, "finetune", 0.7, unlabeled=9)))
+    assert len({r.label for r in board.rows}) == 2
+    assert all(r.strategy.startswith("finetune #") for r in board.rows)
