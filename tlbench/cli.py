@@ -240,6 +240,32 @@ def verify_command(folder: Path) -> None:
     click.echo(f"{len(records)} records in {folder}: all whole and unchanged")
 
 
+@cli.command("check")
+@click.argument("name")
+@plugin_options
+@click.option("--mirror", type=click.Path(path_type=Path), envvar="TLBENCH_MIRROR", metavar="DIR",
+              help="Folder laid out as the Hub [env: TLBENCH_MIRROR].")
+@click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket.")
+def check_command(name: str, mirror: Path | None, offline: bool, **given: Any) -> None:
+    """Check a task or strategy against the contract that plugins keep."""
+    from tlbench import checks
+    from tlbench.registry import known
+    from tlbench.sources import DataSource
+    from tlbench.workshop import open_registry
+
+    registry = open_registry(_plugins(given))
+    _report_faults(registry.faults)
+    known({**registry.tasks, **registry.strategies}, name, "task or strategy")
+    reports = []
+    if name in registry.tasks:
+        reports.append(checks.check_task(registry.tasks[name], DataSource(mirror=mirror, offline=offline)))
+    if name in registry.strategies:
+        reports.append(checks.check_strategy(registry.strategies[name]))
+    click.echo("\n".join(report.text() for report in reports))
+    if not all(report.ok for report in reports):
+        sys.exit(1)
+
+
 def _plugins(given: dict[str, Any]) -> Any:
     from tlbench.workshop import PluginSpec
 

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,6 +27,7 @@ from tlbench.task import Task
 
 HOOKS = ("tlbench_tasks", "tlbench_strategies", "tlbench_models")
 OWN = "tlbench"
+_LOADERS = tuple(f"{Path(str(module.__file__)).parent}/" for module in (hookspecs, importlib, pluggy))
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,14 @@ class Registry:
 
     def _add(self, found: Mapping[str, Sequence[Any]], origin: Origin) -> None:
         for group, items in found.items():
-            shelf: dict[str, Any] = getattr(self, group)
+            owners = {name: self.origin(group, name).title for name in getattr(self, group)}
             for item in items:
-                if item.name in shelf:
-                    other = self.origins[group, item.name].title
+                if item.name in owners:
                     raise UserError(
-                        f"{group} name {item.name!r} of {origin.title} is already taken by {other}: "
+                        f"{group} name {item.name!r} of {origin.title} is already taken by {owners[item.name]}: "
                         "rename one of them or uninstall its plugin"
                     )
+                owners[item.name] = "the same plugin"
         for group, items in found.items():
             for item in items:
                 getattr(self, group)[item.name] = item
@@ -132,8 +134,8 @@ def collect(paths: Iterable[str], package: str) -> Collected:
         name = f"{package}.{info.name}"
         try:
             members = members_of(importlib.import_module(name))
-        except Exception as error:
-            broken = Broken(name, f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            broken = Broken(name, _culprit(error))
             members = {group: [broken] for group in found}
         for group, items in members.items():
             found[group].extend(items)
@@ -230,18 +232,28 @@ def _load_one(
         found = _call(manager, plugin)
         if origin.strict and not any(found.values()) and isinstance(plugin, ModuleType):
             found = members_of(plugin)
-        registry.faults.extend(
-            f"{origin.title}: module {broken.module} is skipped: {broken.error}" for broken in _take_broken(found)
-        )
+            if not any(found.values()):
+                raise UserError("it offers no task, strategy or model: define a Task or Strategy class with a name")
+        faults = [
+            f"plugin {origin.title}: module {broken.module} is skipped: {broken.error}: mend or remove that module"
+            for broken in _take_broken(found)
+        ]
         registry._add({group: [_instance(item) for item in items] for group, items in found.items()}, origin)
-    except Exception as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        message = f"plugin {origin.title} is skipped: {reason}"
+    except (Exception, SystemExit) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{_culprit(error)}: mend or remove the plugin"
         if strict:
             raise UserError(f"plugin {origin.title} is faulty: {reason}") from error
-        registry.faults.append(message)
-    if strict and registry.faults:
-        raise UserError(registry.faults[0])
+        faults = [f"plugin {origin.title} is skipped: {reason}"]
+    if strict and faults:
+        raise UserError(faults[0])
+    registry.faults.extend(faults)
+
+
+def _culprit(error: BaseException) -> str:
+    """Return an unexpected error on one line, with the file and line it came from."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", *_LOADERS))]
+    return text if not frames else f"{text} ({frames[-1].filename}:{frames[-1].lineno})"
 
 
 def _misspelt(plugin: Any) -> list[str]:

@@ -61,9 +61,13 @@ def _listed(rows: Sequence[Row], descending: bool) -> str:
     order = sorted(
         rows, key=lambda r: (-(r.best.value or 0.0) if descending else r.best.value or 0.0, r.table, r.label)
     )
-    shown = [f"{row.label} on {row.table} ({row.best.value:+.3f})" for row in order[:_SHOWN]]
+    shown = [f"{row.label} on {row.table} ({row.best.value:+.3f}{_qualified(row)})" for row in order[:_SHOWN]]
     rest = len(order) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def _qualified(row: Row) -> str:
+    return (", small" if row.best.small else "") + (", unstable" if row.best.unstable else "")
 
 
 def _baseline_wins(tables: Iterable[Table]) -> list[str]:

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Grams = NDArray[np.uint64]
 THRESHOLD = 0.7
 GRAM = 5
+_BUCKET_BITS = 23
 _WORD = re.compile(r"\w+")
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
                  0xA0761D6478BD642F], dtype=np.uint64)
@@ -70,31 +72,35 @@ def groups(views: Sequence[Sequence[str]], threshold: float = THRESHOLD) -> list
     return [root(i) for i in range(len(parent))]
 
 
-def _rank(texts: Sequence[str]) -> list[Ints]:
-    """Return each text's distinct 5-grams as increasing ranks, the rarest gram of all texts first.
+def _rank(texts: Sequence[str]) -> list[Grams]:
+    """Return each text's distinct 5-grams in one order for all texts, rare grams first.
 
-    All texts lie behind each other in one array, and every step is one operation on it.
+    A gram is 16 bits of how often its bucket of hashes occurs and 48 bits of hash; the filter needs a common
+    order and is the faster the rarer the first ones are. All texts lie behind each other in one array.
     """
+    if not texts:
+        return []
     words, lengths = _words(texts)
-    if not len(words):
-        return [np.empty(0, np.int64) for _ in texts]
     windows = np.maximum(lengths - GRAM + 1, 0)
-    owners = np.repeat(np.arange(len(texts)), windows)
-    starts = np.cumsum(lengths) - lengths
-    within = np.arange(len(owners)) - np.repeat(np.cumsum(windows) - windows, windows)
-    first = np.repeat(starts, windows) + within
-    mixed = np.zeros(len(owners), dtype=np.uint64)
+    ends = np.cumsum(windows)
+    first = np.arange(windows.sum()) + np.repeat(np.cumsum(lengths) - lengths - (ends - windows), windows)
+    grams = np.zeros(len(first), dtype=np.uint64)
     for offset, factor in enumerate(_MIX):
-        mixed += words[first + offset] * factor
-    _, grams, counts = np.unique(mixed, return_inverse=True, return_counts=True)
-    rank = np.empty(len(counts), dtype=np.int64)
-    rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    pairs = np.unique(owners * len(counts) + rank[grams])
-    owners, ranks = np.divmod(pairs, len(counts))
-    return np.split(ranks, np.searchsorted(owners, np.arange(1, len(texts))))
+        grams += words[first + offset] * factor
+    buckets = (grams >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
+    often = np.minimum(np.bincount(buckets, minlength=1)[buckets], 0xFFFF).astype(np.uint64)
+    grams = (often << np.uint64(48)) | (grams & np.uint64(2**48 - 1))
+    return [_distinct(part) for part in np.split(grams, ends[:-1])]
 
 
-def _words(texts: Sequence[str]) -> tuple[NDArray[np.uint64], Ints]:
+def _distinct(grams: Grams) -> Grams:
+    grams.sort()
+    keep = np.ones(len(grams), dtype=bool)
+    keep[1:] = grams[1:] != grams[:-1]
+    return grams[keep]
+
+
+def _words(texts: Sequence[str]) -> tuple[Grams, Ints]:
     """Return the words of all texts as numbers, and how many each text has; short texts are padded to five."""
     numbers: dict[str, int] = {}
     words: list[int] = []
@@ -108,31 +114,31 @@ def _words(texts: Sequence[str]) -> tuple[NDArray[np.uint64], Ints]:
     return np.array(words, dtype=np.uint64), np.array(lengths, dtype=np.int64)
 
 
-def _prefixes(sets: Sequence[Ints], threshold: float) -> tuple[Ints, Ints]:
-    """Return (ranks, owners) of the rarest grams of each set: any set similar enough shares one of them."""
-    prefixes = [ranks[:len(ranks) - int(np.ceil(threshold * len(ranks) - 1e-9)) + 1] for ranks in sets]
+def _prefixes(sets: Sequence[Grams], threshold: float) -> tuple[Grams, Ints]:
+    """Return (grams, owners) of the rarest grams of each set: any set similar enough shares one of them."""
+    prefixes = [grams[:len(grams) - int(np.ceil(threshold * len(grams) - 1e-9)) + 1] for grams in sets]
     owners = np.repeat(np.arange(len(sets)), [len(prefix) for prefix in prefixes])
-    return np.concatenate([*prefixes, np.empty(0, np.int64)]), owners
+    return np.concatenate([*prefixes, np.empty(0, np.uint64)]), owners
 
 
-def _candidates(left: Sequence[Ints], right: Sequence[Ints], threshold: float) -> list[tuple[int, int]]:
+def _candidates(left: Sequence[Grams], right: Sequence[Grams], threshold: float) -> list[tuple[int, int]]:
     """Return the distinct pairs that share a prefix gram and whose sizes allow the similarity."""
-    left_ranks, left_owners = _prefixes(left, threshold)
-    right_ranks, right_owners = _prefixes(right, threshold)
-    order = np.argsort(right_ranks, kind="stable")
-    right_ranks, right_owners = right_ranks[order], right_owners[order]
-    start = np.searchsorted(right_ranks, left_ranks, "left")
-    count = np.searchsorted(right_ranks, left_ranks, "right") - start
+    left_grams, left_owners = _prefixes(left, threshold)
+    right_grams, right_owners = _prefixes(right, threshold)
+    order = np.argsort(right_grams, kind="stable")
+    right_grams, right_owners = right_grams[order], right_owners[order]
+    start = np.searchsorted(right_grams, left_grams, "left")
+    count = np.searchsorted(right_grams, left_grams, "right") - start
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     i = np.repeat(left_owners, count)
     j = right_owners[np.repeat(start, count) + within]
-    sizes_left = np.array([len(ranks) for ranks in left], dtype=np.int64)[i]
-    sizes_right = np.array([len(ranks) for ranks in right], dtype=np.int64)[j]
+    sizes_left = np.array([len(grams) for grams in left], dtype=np.int64)[i]
+    sizes_right = np.array([len(grams) for grams in right], dtype=np.int64)[j]
     fits = np.minimum(sizes_left, sizes_right) >= threshold * np.maximum(sizes_left, sizes_right)
     codes = np.unique(i[fits] * max(1, len(right)) + j[fits])
     return [(int(code) // max(1, len(right)), int(code) % max(1, len(right))) for code in codes]
 
 
-def _jaccard(a: Ints, b: Ints) -> float:
+def _jaccard(a: Grams, b: Grams) -> float:
     shared = len(np.intersect1d(a, b, assume_unique=True))
     return shared / (len(a) + len(b) - shared)

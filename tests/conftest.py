@@ -1,0 +1,48 @@
+"""Toys for every test: a plugin file, tiny models made once per session, and a shop to run cells with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tlbench import registry as plugins
+from tlbench.registry import Registry
+from tlbench.sources import DataSource
+
+TOYS = Path(__file__).with_name("toys.py")
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """Return the module of toy tasks, strategies and models."""
+    return sys.modules[type(plugins.load([TOYS]).task("toy-topic")).__module__]
+
+
+@pytest.fixture
+def registry(toys: ModuleType) -> Registry:
+    """Return the installed plugins and the toys."""
+    return plugins.load([TOYS])
+
+
+@pytest.fixture(scope="session")
+def zoo(toys: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that gives the folder of a tiny model of a family; each is made once."""
+    root = tmp_path_factory.mktemp("zoo")
+
+    def folder(family: str, **config: Any) -> Path:
+        parts = [family, *(f"{name}={value}" for name, value in config.items())]
+        path = root / "-".join(parts) / f"tiny-{family}"
+        return path if path.is_dir() else toys.save(family, path, **config)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
+    """Return a data source with a cache of its own that opens no socket."""
+    return DataSource(cache=tmp_path_factory.mktemp("cache"), offline=True)

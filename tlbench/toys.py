@@ -1,0 +1,76 @@
+"""Toy examples of every kind, made by rule: for checks and tests, never for results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample
+
+SIZE = 60
+_GOOD = ("splendid", "lovely", "great", "fine")
+_BAD = ("dreadful", "dull", "poor", "awful")
+_THINGS = ("film", "book", "song", "meal", "walk")
+_PEOPLE = ("Ada", "Bela", "Chloe", "Dmitri")
+_PLACES = ("Oslo", "Lima", "Paris")
+
+
+def examples(kind: str) -> list[Example]:
+    """Return 60 examples of a kind; the last ones hold an empty text, accents and unusual spaces.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    makers = {
+        "text-classification": _opinion,
+        "text-regression": _strength,
+        "token-classification": _journey,
+        "question-answering": _question,
+        "text-generation": _headline,
+    }
+    return [makers[kind](number) for number in range(SIZE)]
+
+
+def _sentence(number: int) -> str:
+    if number == SIZE - 1:
+        return ""
+    words = _GOOD if number % 2 else _BAD
+    text = f"the {_THINGS[number % 5]} of day {number} was {words[number // 2 % 4]}"
+    return f"{text}  na\u00efve\u00a0\ufb01n " if number == SIZE - 2 else text
+
+
+def _opinion(number: int) -> Example:
+    return TextExample(f"toy-{number}", _sentence(number), "good" if number % 2 else "bad")
+
+
+def _strength(number: int) -> Example:
+    return TextExample(f"toy-{number}", _sentence(number), float(number % 2) + number % 3 / 10)
+
+
+def _journey(number: int) -> Example:
+    words = (_PEOPLE[number % 4], "went", "to", _PLACES[number % 3], str(number))
+    return TokenExample(f"toy-{number}", words, ("B-PERSON", "O", "O", "B-PLACE", None if number % 5 == 0 else "O"))
+
+
+def _question(number: int) -> Example:
+    place = _PLACES[number % 3]
+    context = f"In spring {number} people met. {_PEOPLE[number % 4]} lived in {place}. It rained."
+    return QuestionExample(f"toy-{number}", f"Where did {_PEOPLE[number % 4]} live?", context,
+                           (Span(place, context.index(place)),))
+
+
+def _headline(number: int) -> Example:
+    text = _sentence(number) or "nothing"
+    return GenerationExample(f"toy-{number}", f"{text}. Nobody knew why. It was day {number}.", (text,))
+
+
+def other_answer(example: Example) -> tuple[str, Any]:
+    """Return the answer's field and another value for it, so that a peeking learner shows."""
+    if isinstance(example, TextExample):
+        flipped = {"good": "bad", "bad": "good"}
+        value = flipped[example.label] if isinstance(example.label, str) else example.label + 1.0
+        return "label", value
+    if isinstance(example, TokenExample):
+        return "tags", tuple("O" for _ in example.tags)
+    if isinstance(example, QuestionExample):
+        return "answers", (Span(example.context[:2], 0),)
+    return "targets", ("something else",)
