@@ -168,7 +168,7 @@ def write_board(folder: Path) -> str:
     Raises:
         UserError: the folder holds no records, a record was changed, or the disk is full.
     """
-    from tlbench.board.cached import render_folder
+    from tlbench.boards.cached import render_folder
 
     return render_folder(folder)
 
@@ -262,8 +262,8 @@ def board(folder: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from tlbench.board.document import as_json
-    from tlbench.board.rows import build
+    from tlbench.boards.document import as_json
+    from tlbench.boards.rows import build
 
     if not Path(folder).is_dir():
         raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first")

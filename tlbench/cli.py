@@ -184,9 +184,9 @@ def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
 def board_command(folder: Path, form: str, write: Path | None) -> None:
     """Render the leaderboard of a results folder from its records."""
     from tlbench import api
-    from tlbench.board.document import as_json
-    from tlbench.board.markdown import render
-    from tlbench.board.rows import build
+    from tlbench.boards.document import as_json
+    from tlbench.boards.markdown import render
+    from tlbench.boards.rows import build
     from tlbench.records import Store
 
     if not folder.is_dir():
@@ -220,7 +220,7 @@ def show_command(cell: str, folder: Path) -> None:
 
     CELL is the beginning of a cell's key, as the board and the progress lines print it.
     """
-    from tlbench.board import show
+    from tlbench.boards import show
     from tlbench.records import Store
 
     click.echo(show.render(Store(folder), cell))

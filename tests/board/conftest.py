@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlbench.board import build
-from tlbench.board.values import Board
+from tlbench.boards import build
+from tlbench.boards.values import Board
 from tlbench.canonical import digest
 from tlbench.kinds import kind_named
 from tlbench.records import SCHEMA, Outcome, Record, Store, as_json

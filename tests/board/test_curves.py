@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlbench.board import build, curves
-from tlbench.board.values import Board
+from tlbench.boards import build, curves
+from tlbench.boards.values import Board
 from tlbench.errors import UserError
 from tlbench.records import Store
 

@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
-from tlbench.board import as_json
-from tlbench.board.values import Board
+from tlbench.boards import as_json
+from tlbench.boards.values import Board
 
 
 def numbers(value: Any) -> list[float]:

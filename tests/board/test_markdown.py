@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from tlbench.board import build, render
-from tlbench.board.values import Board
+from tlbench.boards import build, render
+from tlbench.boards.values import Board
 from tlbench.records import Store
 
 Write = Callable[..., Store]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tlbench.board import as_json, build, render, select
-from tlbench.board.values import Board, Row
+from tlbench.boards import as_json, build, render, select
+from tlbench.boards.values import Board, Row
 from tlbench.errors import UserError
 from tlbench.records import Store
 from tlbench.stats import paired_delta
@@ -211,7 +211,7 @@ def test_equal_records_give_equal_bytes_in_any_file_order(grid: Store, tmp_path:
 
 
 def test_a_fresh_process_with_other_hash_seeds_gives_equal_bytes(grid: Store) -> None:
-    code = ("import sys; from pathlib import Path; from tlbench.board import build, render; "
+    code = ("import sys; from pathlib import Path; from tlbench.boards import build, render; "
             "from tlbench.records import Store; "
             "sys.stdout.buffer.write(render(build(Store(Path(sys.argv[1])))).encode()); assert 'torch' not "
             "in sys.modules")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlbench.board import show
+from tlbench.boards import show
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 

@@ -58,11 +58,13 @@ class Sections:
 def sections(docstring: str) -> Sections:
     """Split a docstring (dedented, as `ast.get_docstring` gives it) into its parts."""
     parts = list(_headed(docstring.splitlines()))
-    head = paragraphs(parts[0][1])
-    if head:
-        head = [text for text in (_SIGNATURE.sub("", head[0]), *head[1:]) if text]
     notes: list[str] = []
     parameters: list[tuple[str, str]] = []
+    if _GOOGLE_ITEM.match(docstring) and "(" in docstring.split(":", 1)[0]:  # a list of parameters, untitled
+        head = []
+        parameters += _google_items(parts[0][1])
+    else:
+        head = paragraphs([_SIGNATURE.sub("", line) for line in parts[0][1][:1]] + parts[0][1][1:])
     for title, lines, style in parts[1:]:
         if title.rstrip("s") == "note":
             notes += paragraphs(_dedent(lines))

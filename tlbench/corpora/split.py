@@ -59,10 +59,10 @@ def parts(row: Docstring) -> list[str]:
     since tasks cut them. Parts of fewer than six words are left out.
     """
     found = sections(row.text)
-    summary = plain(found.summary)
-    below = [*sentences(summary)[1:], *(plain(text) for text in (*found.extended, *found.notes))]
-    described = [plain(description) for _, description in found.parameters]
-    whole = [summary, " ".join(below), " ".join([summary, *below]), " ".join(described)]
+    summary, *rest = sentences(plain(found.summary)) or [""]
+    below = " ".join([*rest, *(plain(text) for text in (*found.extended, *found.notes))])
+    described = " ".join(plain(description) for _, description in found.parameters)
+    whole = [summary, below, f"{summary} {below}", described]
     openings = [" ".join(text.split()[:OPENING]) for text in whole]
     return list(dict.fromkeys([row.text, *(text for text in (*whole, *openings) if _long(text))]))
 

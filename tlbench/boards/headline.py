@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tlbench.board.values import Board, Row, Table
+from tlbench.boards.values import Board, Row, Table
 
 _SHOWN = 6
 """Conditions listed by name before the rest is counted."""

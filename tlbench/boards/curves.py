@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlbench.board import text
-from tlbench.board.conditions import budget_order
-from tlbench.board.values import Board, Row, Table
+from tlbench.boards import text
+from tlbench.boards.conditions import budget_order
+from tlbench.boards.values import Board, Row, Table
 from tlbench.errors import UserError
 from tlbench.task import Budget
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tlbench.board.values import Header
+from tlbench.boards.values import Header
 from tlbench.canonical import canonical_json
 from tlbench.records import Record
 

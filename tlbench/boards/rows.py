@@ -9,13 +9,13 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
-from tlbench.board.aggregate import aggregates
-from tlbench.board.conditions import Comparable, Condition, comparables
-from tlbench.board.deltas import Comparisons, judged
-from tlbench.board.evidence import Reader
-from tlbench.board.facts import Cost, Leak, Outside, Score, States
-from tlbench.board.header import header
-from tlbench.board.values import Board, Family, Row, Table
+from tlbench.boards.aggregate import aggregates
+from tlbench.boards.conditions import Comparable, Condition, comparables
+from tlbench.boards.deltas import Comparisons, judged
+from tlbench.boards.evidence import Reader
+from tlbench.boards.facts import Cost, Leak, Outside, Score, States
+from tlbench.boards.header import header
+from tlbench.boards.values import Board, Family, Row, Table
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 from tlbench.stats import RESAMPLES

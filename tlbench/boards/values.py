@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlbench.board.facts import Cost, Delta, Outside, Score, States
+from tlbench.boards.facts import Cost, Delta, Outside, Score, States
 from tlbench.task import Budget
 
 

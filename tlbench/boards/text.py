@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from tlbench.board.facts import Cost, Delta, Outside
-from tlbench.board.values import Row
+from tlbench.boards.facts import Cost, Delta, Outside
+from tlbench.boards.values import Row
 
 BASELINE, LEAK, CAP = "◆", "⚑", "(cap)"
 _FEW = 3

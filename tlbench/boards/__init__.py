@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlbench.board.document import as_json
-    from tlbench.board.markdown import render
-    from tlbench.board.rows import build, select
+    from tlbench.boards.document import as_json
+    from tlbench.boards.markdown import render
+    from tlbench.boards.rows import build, select
 
 _HOMES = {"as_json": "document", "render": "markdown", "build": "rows", "select": "rows"}
 
@@ -21,5 +21,5 @@ __all__ = ["as_json", "build", "render", "select"]
 def __getattr__(name: str) -> Any:
     """Import the public name on first use, so that an unchanged board is printed without pandas."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'tlbench.board' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tlbench.board.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'tlbench.boards' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tlbench.boards.{_HOMES[name]}"), name)

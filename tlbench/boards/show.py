@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbench.board import text
-from tlbench.board.losses import curve
-from tlbench.board.report import class_report
+from tlbench.boards import text
+from tlbench.boards.losses import curve
+from tlbench.boards.report import class_report
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 

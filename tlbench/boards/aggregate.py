@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from tlbench.board.values import Aggregate, Row, Table
+from tlbench.boards.values import Aggregate, Row, Table
 
 Setup = tuple[str, str]
 """Model and strategy."""

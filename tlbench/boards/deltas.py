@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 
 from tlbench import stats
-from tlbench.board.conditions import Comparable, Condition
-from tlbench.board.evidence import Reader
-from tlbench.board.facts import Delta
-from tlbench.board.pairing import Pairer, Pairs
+from tlbench.boards.conditions import Comparable, Condition
+from tlbench.boards.evidence import Reader
+from tlbench.boards.facts import Delta
+from tlbench.boards.pairing import Pairer, Pairs
 from tlbench.records import Record
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tlbench.board import text
-from tlbench.board.facts import Delta
-from tlbench.board.values import Board, Row, Table
+from tlbench.boards import text
+from tlbench.boards.facts import Delta
+from tlbench.boards.values import Board, Row, Table
 
 
 def row_notes(row: Row) -> list[str]:

@@ -28,9 +28,9 @@ def render_folder(folder: Path) -> str:
     held = _held(folder, digest)
     if held is not None:
         return held
-    from tlbench.board.document import as_json
-    from tlbench.board.markdown import render
-    from tlbench.board.rows import build
+    from tlbench.boards.document import as_json
+    from tlbench.boards.markdown import render
+    from tlbench.boards.rows import build
 
     board = build(store)
     markdown = render(board)

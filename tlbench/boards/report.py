@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbench.board import text
+from tlbench.boards import text
 
 _SHOWN = {"labels", "confusion", "outside", "per_class", "per_type", "macro", "micro", "type_confusions",
           "scores"}

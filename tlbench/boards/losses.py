@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlbench.board import text
+from tlbench.boards import text
 
 _POINTS = 16
 _BARS = "▁▂▃▄▅▆▇█"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlbench.board import text
-from tlbench.board.values import Board, Row, Table
+from tlbench.boards import text
+from tlbench.boards.values import Board, Row, Table
 
 _FIRST = 12
 """Hex digits of a fingerprint that are shown; JSON has them all."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlbench.board import text
-from tlbench.board.headline import headline
-from tlbench.board.measured import measured
-from tlbench.board.notes import row_notes, statistics_notes, table_notes
-from tlbench.board.values import Aggregate, Board, Row, Table
+from tlbench.boards import text
+from tlbench.boards.headline import headline
+from tlbench.boards.measured import measured
+from tlbench.boards.notes import row_notes, statistics_notes, table_notes
+from tlbench.boards.values import Aggregate, Board, Row, Table
 
 _MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
 

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tlbench.board.facts import Delta
-from tlbench.board.headline import headline
-from tlbench.board.measured import held_equal
-from tlbench.board.notes import row_notes, statistics_notes, table_notes
-from tlbench.board.values import Aggregate, Board, Row, Table
+from tlbench.boards.facts import Delta
+from tlbench.boards.headline import headline
+from tlbench.boards.measured import held_equal
+from tlbench.boards.notes import row_notes, statistics_notes, table_notes
+from tlbench.boards.values import Aggregate, Board, Row, Table
 
 SCHEMA = 1
 """Version of the layout. New fields may be added; a removed or changed one raises it."""

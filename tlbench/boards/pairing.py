@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlbench.board.conditions import Condition
-from tlbench.board.evidence import Evidence, Reader
+from tlbench.boards.conditions import Condition
+from tlbench.boards.evidence import Evidence, Reader
 from tlbench.records import Record
 from tlbench.stats import CorpusScores, Delta, corpus_delta, corpus_scores, paired_delta
 
