@@ -17,6 +17,11 @@ from tlbench.sources import DataSource
 TOYS = Path(__file__).with_name("toys.py")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let peft's use of a deprecated name of transformers pass, as `tlbench.workshop` does."""
+    config.addinivalue_line("filterwarnings", "ignore:.*is_gradient_checkpointing.*:FutureWarning")
+
+
 @pytest.fixture(scope="session")
 def toys() -> ModuleType:
     """Return the module of toy tasks, strategies and models."""
@@ -46,3 +51,19 @@ def zoo(toys: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def source(tmp_path_factory: pytest.TempPathFactory) -> DataSource:
     """Return a data source with a cache of its own that opens no socket."""
     return DataSource(cache=tmp_path_factory.mktemp("cache"), offline=True)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the results folder of a small finished run (floor on a data file); tests copy it before they harm it."""
+    from tlbench import api
+    from tlbench.planning import Request
+    from tlbench.workshop import PluginSpec
+
+    folder = tmp_path_factory.mktemp("finished")
+    rows = [f"text number {at} is {'fine' if at % 2 else 'dull'},{'good' if at % 2 else 'bad'}" for at in range(60)]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows, ""]), encoding="utf-8")
+    source = DataSource(cache=folder / "cache", offline=True)
+    api.execute(Request(("reviews",), ("floor",), replicates=2), api.Options(folder / "run"), source,
+                PluginSpec(data=({"path": folder / "reviews.csv"},)))
+    return folder / "run"

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent / "thirdparty"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder into which pip installed the package, without network and without the build isolation."""
+    """Return a folder into which pip installed the package, without network."""
     folder = tmp_path_factory.mktemp("thirdparty")
     shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
@@ -52,7 +52,7 @@ def test_third_party_plugins_keep_the_contract(installed: Path, tmp_path: Path) 
 
 def test_third_party_task_and_strategy_run_to_a_board(installed: Path, tmp_path: Path) -> None:
     command = ("run", "--tasks", "acme-tickets", "--strategies", "floor,nearest-centroid,nearest-centroid(power=1.0)",
-               "--budgets", "60", "--replicates", "2", "--offline", "--out", "out")
+               "--replicates", "2", "--offline", "--out", "out")
     done = tlbench(installed, tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert "6 cells run, 0 reused" in done.stderr
@@ -64,7 +64,7 @@ def test_third_party_task_and_strategy_run_to_a_board(installed: Path, tmp_path:
     for record in records:
         value = record["evaluation"]["metrics"]["macro_f1"]["value"]
         scores.setdefault(record["strategy"]["name"], []).append(value)
-    assert min(scores["nearest-centroid"]) > 0.5 > max(scores["floor"])
+    assert min(scores["nearest-centroid"]) > 2 * max(scores["floor"])
     board = (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert board == done.stdout.removesuffix("\n") or board == done.stdout
     assert "acme-tickets" in board

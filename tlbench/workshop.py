@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlbench import registry as plugins
-from tlbench.cells import Shop
 from tlbench.grid import PrecisionPolicy
 from tlbench.registry import Origin, Registry
 from tlbench.sources import DataSource
+
+if TYPE_CHECKING:
+    from tlbench.cells import Shop
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     """Open a shop: imports torch, joins the ranks, probes the precision."""
     import torch
 
+    from tlbench.cells import Shop
     from tlbench.engine.place import Place
     from tlbench.engine.precision import choose
     from tlbench.planning import model_named

@@ -60,7 +60,8 @@ def sections(docstring: str) -> Sections:
     parts = list(_headed(docstring.splitlines()))
     notes: list[str] = []
     parameters: list[tuple[str, str]] = []
-    if _GOOGLE_ITEM.match(docstring) and "(" in docstring.split(":", 1)[0]:  # a list of parameters, untitled
+    opening = _GOOGLE_ITEM.match(docstring.partition("\n")[0])
+    if opening and opening.group(2):  # a list of parameters without a title
         head = []
         parameters += _google_items(parts[0][1])
     else:

@@ -123,16 +123,18 @@ def _pretrained(key: _Key) -> nn.Module:
     source = key.source
     _check_weights(source.model)
     try:
-        trunk = _auto(source).from_pretrained(
-            _place_of(source),
-            revision=source.model.revision,
-            dtype=torch.float32,
-            use_safetensors=True,
-            attn_implementation=_attention(source.architecture),
-            local_files_only=source.offline,
-            trust_remote_code=source.model.trust_remote_code,
-            **_no_pooler(source),
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # weights that the checkpoint lacks must not depend on earlier cells
+            trunk = _auto(source).from_pretrained(
+                _place_of(source),
+                revision=source.model.revision,
+                dtype=torch.float32,
+                use_safetensors=True,
+                attn_implementation=_attention(source.architecture),
+                local_files_only=source.offline,
+                trust_remote_code=source.model.trust_remote_code,
+                **_no_pooler(source),
+            )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
@@ -207,14 +209,27 @@ def _check_weights(model: Model) -> None:
         )
 
 
-def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int) -> int:
-    """Return how many tokens of a text may be used: what is wanted, or what the model can hold."""
+def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int, behind: int = 0) -> int:
+    """Return how many tokens of a text may be used: what is wanted, or what the model can hold.
+
+    Args:
+        trunk: The model.
+        tokenizer: Its tokenizer, which may state a limit of its own.
+        wanted: Tokens that the recipe asks for.
+        behind: Positions that must stay free behind the text.
+
+    Raises:
+        UserError: the model is too short to hold any text before what must follow.
+    """
     config: Any = trunk.config
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if config.model_type in {"t5", "mt5", "umt5", "longt5"}:
         limit = None  # relative positions; n_positions is a leftover of pre-training
     if config.model_type in {"roberta", "xlm-roberta", "camembert"} and limit:
         limit -= 2  # positions start behind the padding index
+    if limit and limit <= behind:
+        raise UserError(f"the model holds {limit} tokens, but {behind} are needed behind the text: take a longer model")
+    limit = limit - behind if limit else None
     return int(min(wanted, limit or wanted, tokenizer.model_max_length or wanted))
 
 

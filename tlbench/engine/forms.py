@@ -180,13 +180,24 @@ class TaggingForm(Form):
         for row, example in enumerate(owner.tolist()):
             places = self._places(texts[example], examples[example].words, encoding["offset_mapping"][row])
             words.append(places)
-            tags.append([self._tag(examples[example].tags[w]) if w >= 0 else IGNORED for w in places])
+        self._keep_one(owner.tolist(), words)
+        for row, example in enumerate(owner.tolist()):
+            tags.append([self._tag(examples[example].tags[w]) if w >= 0 else IGNORED for w in words[row]])
         tokens, extra = ragged_of(encoding)
         extra |= {
             "word": Ragged.of([row or [-1] for row in words], -1),
             "labels": Ragged.of([row or [IGNORED] for row in tags], IGNORED),
         }
         return Encoded(tokens, owner, len(examples), extra)
+
+    def _keep_one(self, owner: Sequence[int], words: Sequence[list[int]]) -> None:
+        """Unmark a word that a row's end splits in the row that does not hold its tagged token."""
+        seen: set[tuple[int, int]] = set()
+        rows = range(len(words))
+        for row in reversed(rows) if self.frame.family == "decoder" else rows:
+            here = {(owner[row], word) for word in words[row]}
+            words[row][:] = [-1 if (owner[row], word) in seen else word for word in words[row]]
+            seen |= here
 
     def _tag(self, tag: str | None) -> int:
         return self.frame.labels.index(tag) if tag in self.frame.labels else IGNORED

@@ -126,6 +126,11 @@ class GenerationForm(Form):
         return [text.strip() for text in texts]
 
 
+def room_behind(tokenizer: Any, target: int) -> int:
+    """Return how many positions a decoder needs behind a source: the separator and the longest target."""
+    return len(tokenizer(_SEPARATOR, add_special_tokens=False)["input_ids"]) + target
+
+
 def joined(
     source: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

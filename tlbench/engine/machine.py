@@ -9,7 +9,7 @@ from torch import nn
 
 from tlbench.engine.families import Source, add_lora, frozen_for_head, load_tokenizer, load_trunk, max_positions
 from tlbench.engine.forms import Batch, ClassificationForm, Form, Frame, RegressionForm, TaggingForm
-from tlbench.engine.generation import GenerationForm
+from tlbench.engine.generation import GenerationForm, room_behind
 from tlbench.engine.spans import SpanForm
 from tlbench.setups import Random, Setup, Trainable
 
@@ -101,11 +101,13 @@ def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seed
     tokenizer = load_tokenizer(source)
     trunk = load_trunk(source, isinstance(setup.weights, Random), seeds["init"])
     recipe = setup.phases[0].recipe
+    family = source.architecture.family
+    behind = room_behind(tokenizer, recipe.max_target_length) if source.generates and family == "decoder" else 0
     frame = Frame(
         tokenizer,
-        source.architecture.family,
+        family,
         source.model.pooling,
-        max_positions(trunk, tokenizer, recipe.max_length),
+        max_positions(trunk, tokenizer, recipe.max_length, behind),
         recipe.max_target_length,
         labels,
     )

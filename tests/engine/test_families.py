@@ -1,0 +1,160 @@
+"""Every kind x family x strategy runs, and what is frozen stays as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tlbench.cells import Shop, run_cell
+from tlbench.engine import neural
+from tlbench.engine.families import Source, load_trunk
+from tlbench.engine.machine import Machine, build
+from tlbench.grid import Cell
+from tlbench.kinds import kind_named
+from tlbench.planning import Plan
+
+FAMILIES = ("encoder", "decoder", "encoder-decoder")
+STRATEGIES = ("finetune", "feature-extraction", "lora", "lora(targets=query-value)", "scratch")
+KINDS = (
+    "text-classification", "text-regression", "token-classification", "question-answering", "text-generation",
+)
+FROZEN = ("feature-extraction", "lora", "lora(targets=query-value)")
+
+
+def is_supported(kind: str, family: str, strategy: str) -> bool:
+    if kind != "text-generation":
+        return True
+    return family == "encoder-decoder" or (family == "decoder" and strategy != "feature-extraction")
+
+
+COMBINATIONS = [(k, f, s) for k in KINDS for f in FAMILIES for s in STRATEGIES]
+
+
+@pytest.mark.parametrize(("kind", "family", "strategy"), [c for c in COMBINATIONS if is_supported(*c)])
+def test_cell_runs_and_predicts_in_task_space(
+    kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop
+) -> None:
+    cell = cell_of(kind, family, f"{strategy}+short")
+    outcome = run_cell(cell, shop)
+    assert outcome.facts["status"] in ("ok", "collapsed"), outcome.facts["reason"]
+    curve = outcome.facts["training"]["curve"]
+    assert curve
+    assert all(math.isfinite(point["train_loss"]) and math.isfinite(point["validation_loss"]) for point in curve)
+    data = shop.data(cell.condition.task)
+    assert list(outcome.predictions["example_id"]) == [example.id for example in data.test]
+    values = [kind_named(kind).from_json(_json(text)) for text in outcome.predictions["prediction"]]
+    for example, value in zip(data.test, values, strict=True):
+        assert _in_task_space(kind, example, value, data.labels)
+    assert 0 < outcome.facts["model"]["params_trainable"] <= outcome.facts["model"]["params_total"]
+
+
+def _json(text: str) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+def _in_task_space(kind: str, example: Any, value: Any, labels: tuple[str, ...]) -> bool:
+    if kind == "text-classification":
+        return value in labels
+    if kind == "text-regression":
+        return math.isfinite(value)
+    if kind == "token-classification":
+        return len(value) == len(example.words)
+    if kind == "question-answering":
+        return example.context[value.start : value.start + len(value.text)] == value.text
+    return isinstance(value, str)
+
+
+@pytest.mark.parametrize(("kind", "family", "strategy"), [c for c in COMBINATIONS if not is_supported(*c)])
+def test_unsupported_combination_has_a_reason(
+    kind: str, family: str, strategy: str, plan_of: Callable[..., Plan]
+) -> None:
+    plan = plan_of(kind, family, f"{strategy}+short")
+    assert [cell.key for cell in plan.cells] == list(plan.unsupported)
+    assert all("generat" in reason for reason in plan.unsupported.values())
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Machine, dict[str, torch.Tensor]]]:
+    """Return the machines that cells build, each with a copy of its weights before training."""
+    made: list[tuple[Machine, dict[str, torch.Tensor]]] = []
+
+    def watched(*given: Any) -> Machine:
+        machine = build(*given)
+        made.append((machine, {name: p.detach().clone() for name, p in machine.named_parameters()}))
+        return machine
+
+    monkeypatch.setattr(neural, "build", watched)
+    return made
+
+
+@pytest.mark.parametrize(("kind", "family", "strategy"), [
+    (k, f, s) for k, f, s in COMBINATIONS
+    if is_supported(k, f, s) and s in FROZEN and k in ("token-classification", "text-generation")
+])
+def test_frozen_weights_stay_bit_identical(
+    kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop,
+    machines: list[tuple[Machine, dict[str, torch.Tensor]]],
+) -> None:
+    assert run_cell(cell_of(kind, family, f"{strategy}+short"), shop).facts["status"] in ("ok", "collapsed")
+    machine, before = machines[0]
+    moved = {name for name, p in machine.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name, p in machine.named_parameters() if p.requires_grad}
+    assert not machine.training
+    trunk = {name for name in moved if name.startswith("trunk.")}
+    if strategy.startswith("lora"):
+        assert trunk
+        assert all(".lora_" in name for name in trunk)
+    elif kind == "text-generation":
+        assert trunk
+        assert all(name.startswith("trunk.decoder.") for name in trunk)
+    else:
+        assert not trunk
+    assert ("head.weight" in moved) == (kind != "text-generation")
+
+
+def test_frozen_trunk_runs_without_dropout(cell_of: Callable[..., Cell], machine_of: Callable[..., Machine]) -> None:
+    setup = cell_of("text-classification", "encoder", "feature-extraction").condition.setup
+    machine = machine_of("text-classification", "encoder", setup).train()
+    assert machine.training
+    assert not any(module.training for module in machine.trunk.modules())
+    setup = cell_of("text-generation", "encoder-decoder", "feature-extraction").condition.setup
+    machine = machine_of("text-generation", "encoder-decoder", setup).train()
+    assert not any(module.training for module in machine.trunk.encoder.modules())
+    assert machine.trunk.decoder.training
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("strategy", ["finetune", "lora", "scratch"])
+def test_weights_are_float32_whatever_the_checkpoint(
+    family: str, strategy: str, cell_of: Callable[..., Cell], machine_of: Callable[..., Machine]
+) -> None:
+    cell = cell_of("text-classification", family, strategy, dtype=torch.bfloat16)
+    machine = machine_of("text-classification", family, cell.condition.setup, dtype=torch.bfloat16)
+    assert {p.dtype for p in machine.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_weights_follow_their_seed_and_leave_the_global_stream_alone(
+    family: str, machine_of: Callable[..., Machine]
+) -> None:
+    form_source = _source(machine_of, family)
+    state = torch.get_rng_state()
+    first, again, other = (load_trunk(form_source, True, seed) for seed in (7, 7, 8))
+    assert torch.equal(state, torch.get_rng_state())
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def _source(machine_of: Callable[..., Machine], family: str) -> Source:
+    from tlbench.model import Model
+
+    folder = machine_of("text-classification", family).trunk.config._name_or_path
+    model = Model("tiny", folder)
+    return Source(model, model.architecture(offline=True), False, offline=True)
