@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
@@ -14,7 +15,8 @@ class ApiQa(Task):
 
     Question: "What does the parameter x of f specify?". Context: the descriptions of all parameters of f as
     running prose, without their names and types. Answer: the first sentence of x's description. The name is
-    not there to be matched: what helps is knowing what a name like it stands for.
+    not there to be matched, and where the answer spells it out (`max_size`: "The max size") the question is
+    left out: what helps is knowing what a name stands for.
 
     Splits: the corpus's split map; at most two questions per context, contexts of one top-level object are a
     group.
@@ -57,14 +59,16 @@ class ApiQa(Task):
             size = len(context.split())
             if len(answers) < self.min_parameters or not self.min_words <= size <= self.max_words:
                 continue
-            usable = [name for name, answer in answers.items() if self._usable(answer.text, context)]
+            usable = [name for name, answer in answers.items() if self._usable(name, answer.text, context)]
             drawn = sorted(usable, key=lambda name: sha256(f"{row.name} {name}".encode()).digest())
             found += [QuestionExample(f"{row.name}({name})", _question(row, name), context, (answers[name],),
                                       group=row.owner) for name in drawn[:self.per_context]]
         return found
 
-    def _usable(self, answer: str, context: str) -> bool:
-        return self.min_answer <= len(answer.split()) <= self.max_answer and context.count(answer) == 1
+    def _usable(self, name: str, answer: str, context: str) -> bool:
+        spelled_out = set(_words(name)) <= set(_words(answer))
+        fits = self.min_answer <= len(answer.split()) <= self.max_answer
+        return fits and not spelled_out and context.count(answer) == 1
 
 
 def _described(row: corpora.Docstring) -> tuple[str, dict[str, Span]]:
@@ -79,6 +83,10 @@ def _described(row: corpora.Docstring) -> tuple[str, dict[str, Span]]:
         answers[name] = Span(corpora.sentences(text)[0], len(context))
         context += text if text[-1] in ".!?:;" else f"{text}."
     return context, answers
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+|\d+", text.lower())
 
 
 def _question(row: corpora.Docstring, parameter: str) -> str:

@@ -77,7 +77,8 @@ def test_specification_is_parsed_and_labelled(text: str, label: str, shelf: Regi
 
 
 def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
-    refs = [specs.strategy_ref(specs.parse_strategy(text, shelf), shelf) for text in ("lora", "lora(rank=8)", "lora( )")]
+    same = ("lora", "lora(rank=8)", "lora( )")
+    refs = [specs.strategy_ref(specs.parse_strategy(text, shelf), shelf) for text in same]
     assert len({canonical_json(ref) for ref in refs}) == 1
     other = specs.strategy_ref(specs.parse_strategy("lora(rank=4)", shelf), shelf)
     assert canonical_json(other) != canonical_json(refs[0])

@@ -159,7 +159,6 @@ class Short(Strategy):
     steps: int = 4
     batch_size: int = 8
     rate: float = 1.0
-    dropout_free: bool = False
 
     name = "short"
 
@@ -335,3 +334,12 @@ def t5(**config: Any) -> Any:
 
     return T5ForConditionalGeneration(T5Config(vocab_size=256, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
                                                pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **config))
+
+
+def without_dropout(family: str) -> dict[str, float]:
+    """Return the settings that switch off all dropout of a family's tiny model."""
+    return {
+        "encoder": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        "decoder": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+        "encoder-decoder": {"dropout_rate": 0.0},
+    }[family]

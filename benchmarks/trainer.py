@@ -1,0 +1,186 @@
+"""tlbench beside the Hugging Face Trainer: same weights, examples, steps, batch size and test examples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from scipy import stats
+
+from tlbench.cells import Shop, model_source, run_cell
+from tlbench.data import CellData, cell_data
+from tlbench.engine.fit import planned_steps
+from tlbench.grid import Cell, stream
+from tlbench.planning import Request, make_plan
+from tlbench.sources import DataSource
+from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One side's run: training seconds, real tokens seen in training, test accuracy."""
+
+    seconds: float
+    tokens: int
+    accuracy: float
+
+
+def cells(task: str, suite: str, strategy: str, budget: Any, replicates: int, shop: Shop, steps: int = 0) -> list[Cell]:
+    """Return the cells of one condition, optionally cut to a number of steps."""
+    request = Request((task,), (strategy,), ("minilm",), (budget,), replicates, suite)
+    found = list(make_plan(request, shop.registry, shop.source).cells)
+    if not steps:
+        return found
+    return [replace(cell, condition=replace(cell.condition, setup=replace(cell.condition.setup, phases=tuple(
+        replace(p, recipe=replace(p.recipe, epochs=1e-9, min_steps=steps)) for p in cell.condition.setup.phases))))
+        for cell in found]
+
+
+def ours(cell: Cell, shop: Shop) -> Timed:
+    """Run a cell with tlbench."""
+    facts = run_cell(cell, shop).facts
+    if facts["evaluation"] is None:
+        raise SystemExit(f"{cell.title}: {facts['reason']}")
+    seconds = facts["cost"]["seconds"]["train"]
+    return Timed(seconds, facts["training"]["tokens_seen"], facts["evaluation"].metrics["accuracy"]["value"])
+
+
+class Texts(torch.utils.data.Dataset[dict[str, Any]]):
+    """Tokenized examples as Trainer takes them."""
+
+    def __init__(self, examples: Any, tokenizer: Any, labels: tuple[str, ...], length: int) -> None:
+        """Tokenize once, before the clock starts, as tlbench does."""
+        encoded = tokenizer([e.text for e in examples], truncation=True, max_length=length)
+        self.rows = [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels.index(e.label)}
+                     for ids, e in zip(encoded["input_ids"], examples, strict=True)]
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one example."""
+        return self.rows[index]
+
+
+def theirs(cell: Cell, data: CellData, shop: Shop, frozen: bool = False) -> Timed:
+    """Train and predict with Trainer, on the cell's own examples and recipe."""
+    source = model_source(cell, shop)
+    recipe = cell.condition.setup.phases[0].recipe
+    folder = str(source.model.folder())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    transformers.set_seed(stream(cell, "init") % 2**31)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=len(data.task.labels), dtype=torch.float32)
+    if frozen:
+        for parameter in model.base_model.parameters():
+            parameter.requires_grad_(False)
+    train = Texts(data.train, tokenizer, data.task.labels, recipe.max_length)
+    test = Texts(data.test, tokenizer, data.task.labels, recipe.max_length)
+    validation = Texts(data.validation, tokenizer, data.task.labels, recipe.max_length)
+    steps = planned_steps(recipe, len(train))
+    with tempfile.TemporaryDirectory() as out:
+        arguments = transformers.TrainingArguments(
+            out, max_steps=steps, per_device_train_batch_size=recipe.batch_size, per_device_eval_batch_size=64,
+            learning_rate=recipe.head_learning_rate if frozen else recipe.learning_rate,
+            weight_decay=recipe.weight_decay, warmup_steps=max(1, round(steps * recipe.warmup)),
+            max_grad_norm=recipe.clip, lr_scheduler_type="linear", bf16=shop.precision == "bf16",
+            use_cpu=shop.place.device.type == "cpu", train_sampling_strategy="group_by_length", save_strategy="no",
+            eval_strategy="steps", eval_steps=max(1, steps // 5), logging_strategy="no", report_to=[],
+            disable_tqdm=True, dataloader_num_workers=0, seed=stream(cell, "order") % 2**31)
+        trainer = transformers.Trainer(model, arguments, train_dataset=train, eval_dataset=validation,
+                                       data_collator=transformers.DataCollatorWithPadding(tokenizer))
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+        logits = trainer.predict(test).predictions
+    correct = [data.task.labels[i] == e.label for i, e in zip(np.argmax(logits, -1), data.test, strict=True)]
+    tokens = sum(len(row["input_ids"]) for row in train.rows) * steps * recipe.batch_size / len(train)
+    return Timed(seconds, int(tokens), float(np.mean(correct)))
+
+
+def ratio(a: list[float], b: list[float]) -> dict[str, float]:
+    """Return the geometric mean of a/b over pairs with its 95 % t interval."""
+    logs = [math.log(x / y) for x, y in zip(a, b, strict=True)]
+    centre = statistics.mean(logs)
+    half = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
+    return {"ratio": round(math.exp(centre), 3), "lo": round(math.exp(centre - half), 3),
+            "hi": round(math.exp(centre + half), 3), "pairs": len(logs)}
+
+
+def abba(first: Any, second: Any, repeats: int) -> tuple[list[Timed], list[Timed]]:
+    """Run two sides in the order A B B A A B ..., after one warm-up each."""
+    first(), second()
+    a: list[Timed] = []
+    b: list[Timed] = []
+    for turn in range(repeats):
+        for side in (("a", "b") if turn % 2 == 0 else ("b", "a")):
+            (a if side == "a" else b).append(first() if side == "a" else second())
+    return a, b
+
+
+def speed(shop: Shop, repeats: int, steps: int) -> dict[str, Any]:
+    """Time full fine-tuning and frozen-encoder rows."""
+    cell = cells("api-topic", "embedded", "finetune", 300, 1, shop, steps)[0]
+    data = cell_data(cell, shop.data(cell.condition.task))
+    a, b = abba(lambda: ours(cell, shop), lambda: theirs(cell, data, shop), repeats)
+    rates_a, rates_b = [t.tokens / t.seconds for t in a], [t.tokens / t.seconds for t in b]
+    out = {"full fine-tuning, real tokens/s": {
+        "tlbench": round(statistics.median(rates_a)), "Trainer": round(statistics.median(rates_b)),
+        **ratio(rates_a, rates_b), "accuracy": [a[-1].accuracy, b[-1].accuracy], "steps": steps}}
+    rows = cells("api-topic", "embedded", "feature-extraction(epochs=1.0)", 300, 3, shop)
+
+    def frozen_ours() -> Timed:
+        with tempfile.TemporaryDirectory() as cache:  # a cold stage store: nothing is carried over between turns
+            cold = replace(shop, source=replace(shop.source, cache=Path(cache)))
+            runs = [ours(row, cold) for row in rows]
+        return Timed(sum(r.seconds for r in runs), sum(r.tokens for r in runs), runs[-1].accuracy)
+
+    def frozen_theirs() -> Timed:
+        runs = [theirs(row, cell_data(row, shop.data(row.condition.task)), shop, frozen=True) for row in rows]
+        return Timed(sum(r.seconds for r in runs), sum(r.tokens for r in runs), runs[-1].accuracy)
+
+    a, b = abba(frozen_ours, frozen_theirs, max(2, repeats // 2))
+    out["frozen encoder, 3 replicates, seconds (Trainer / tlbench)"] = {
+        "tlbench": round(statistics.median(t.seconds for t in a), 2),
+        "Trainer": round(statistics.median(t.seconds for t in b), 2),
+        **ratio([t.seconds for t in b], [t.seconds for t in a]), "accuracy": [a[-1].accuracy, b[-1].accuracy]}
+    return out
+
+
+def parity(shop: Shop, replicates: int) -> dict[str, Any]:
+    """Train Trainer on SST-2 with the recipe and examples of tlbench's cells."""
+    found = cells("sst2", "public", "finetune", "full", replicates, shop)
+    scores = [theirs(cell, cell_data(cell, shop.data(cell.condition.task)), shop) for cell in found]
+    return {"Trainer, sst2 @full": {"accuracy": [round(s.accuracy, 4) for s in scores],
+                                    "mean": round(statistics.mean(s.accuracy for s in scores), 4),
+                                    "seconds": [round(s.seconds) for s in scores]}}
+
+
+def main() -> None:
+    """Read the arguments and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["speed", "parity"])
+    parser.add_argument("--mirror", type=Path)
+    parser.add_argument("--repeats", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--replicates", type=int, default=3)
+    given = parser.parse_args()
+    spec = ShopSpec(PluginSpec(), ("minilm",), DataSource(mirror=given.mirror))
+    shop = open_shop(spec, open_registry(spec.plugins))
+    made = speed(shop, given.repeats, given.steps) if given.what == "speed" else parity(shop, given.replicates)
+    print(json.dumps({"threads": torch.get_num_threads(), "precision": shop.precision, **made}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
