@@ -170,7 +170,7 @@ def _write(path: Path, data: TaskData) -> None:
             "sizes": [len(data.train), len(data.validation), len(data.test)]}
     lines = [json.dumps(head, ensure_ascii=True)]
     lines += [json.dumps(_to_list(e), ensure_ascii=True) for e in (*data.train, *data.validation, *data.test)]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_cache(path, ("\n".join(lines) + "\n").encode())
 
 
 def _read(path: Path, kind: Kind) -> TaskData:
@@ -187,6 +187,19 @@ def _read(path: Path, kind: Kind) -> TaskData:
         head["notes"],
         head["fingerprints"],
     )
+
+
+def write_cache(path: Path, content: bytes) -> None:
+    """Write a file of the cache atomically.
+
+    Raises:
+        UserError: the cache cannot be written to or the disk is full.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"cache folder {str(path.parent)!r} cannot be written to ({error.strerror}): free some space, "
+                        "mend its permissions, or set TLBENCH_CACHE to another folder") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -107,7 +107,8 @@ class Architecture:
 
 
 _CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
-            "special_tokens_map.json", "spiece.model")
+            "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model",
+            "sentencepiece.bpe.model")
 
 
 def _content(folder: Path) -> dict[str, str]:

@@ -163,7 +163,11 @@ def model_named(name: str, registry: Registry) -> Model:
         model = Model(name=name, reference=name)
     else:
         model = known(registry.models, name, "model")
-    registry.models[model.name] = model
+    other = registry.models.setdefault(model.name, model)
+    if other != model:
+        raise UserError(
+            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the folder"
+        )
     registry.origins["models", model.name] = Origin("given with --models")
     return model
 

@@ -157,18 +157,34 @@ class Store:
         Raises:
             UserError: the file is truncated, edited by hand, or misses a field.
         """
-        path = self.records / name
-        content = path.read_bytes()
-        mend = f"move it out of {str(self.records)!r} and run the same command to make it again"
-        if hashlib.sha256(content).hexdigest()[:12] != path.stem.partition("-")[2]:
-            raise UserError(f"record {name!r} is truncated or was edited (its content does not match its name): {mend}")
         try:
-            return Record.model_validate_json(content)
+            return Record.model_validate_json(self.content(name))
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
-                f"record {name!r} lacks or misstates {'.'.join(map(str, first['loc']))!r}: {mend}"
+                f"record {name!r} lacks or misstates {'.'.join(map(str, first['loc']))!r}: {self._mend}"
             ) from error
+
+    def content(self, name: str) -> bytes:
+        """Return the bytes of one record after checking them against the hash in its name.
+
+        Raises:
+            UserError: the file is truncated, edited by hand, or cannot be read.
+        """
+        path = self.records / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"record {name!r} cannot be read ({error.strerror}): {self._mend}") from error
+        if hashlib.sha256(content).hexdigest()[:12] != path.stem.partition("-")[2]:
+            raise UserError(
+                f"record {name!r} is truncated or was edited (its content does not match its name): {self._mend}"
+            )
+        return content
+
+    @property
+    def _mend(self) -> str:
+        return f"move it out of {str(self.records)!r} and run the same command to make it again"
 
     def predictions(self, record: Record) -> pd.DataFrame:
         """Return a record's predictions and sufficient statistics, one row per test example.

@@ -18,13 +18,16 @@ def render_folder(folder: Path) -> str:
     """Write `README.md` and `board.json` of a results folder and return the markdown.
 
     The JSON keeps a digest of the record names (which hold content hashes), so that an unchanged folder is
-    answered without reading a record.
+    answered without parsing a record; that each still fits its name is checked all the same.
 
     Raises:
         UserError: no records, a changed record, or a folder that cannot be written to.
     """
     store = Store(folder)
-    digest = hashlib.sha256("\n".join([__version__, *store.names()]).encode()).hexdigest()
+    names = store.names()
+    for name in names:
+        store.content(name)
+    digest = hashlib.sha256("\n".join([__version__, *names]).encode()).hexdigest()
     held = _held(folder, digest)
     if held is not None:
         return held

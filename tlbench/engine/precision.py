@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from tlbench.canonical import digest
-from tlbench.data import write_atomically
+from tlbench.data import write_cache
 from tlbench.grid import PrecisionPolicy
 
 Precision = Literal["fp32", "bf16"]
@@ -53,7 +53,7 @@ def choose(policy: PrecisionPolicy, device: torch.device, cache: Path) -> Precis
         return cached
     ratio = _seconds(torch.float32) / _seconds(torch.bfloat16)
     chosen: Precision = "bf16" if ratio >= _WORTH else "fp32"
-    write_atomically(path, json.dumps({"precision": chosen, "bf16_speed_up": round(ratio, 2)}).encode())
+    write_cache(path, json.dumps({"precision": chosen, "bf16_speed_up": round(ratio, 2)}).encode())
     return chosen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -48,23 +48,31 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
         for slot in range(min(spec.workers, len(queue))):
             workers.append(_start(spec, work, slot))
         while queue or any(worker.cell for worker in workers):
-            for worker in workers:
-                if worker.cell is None and queue:
+            for place in range(len(workers)):
+                if workers[place].cell is None and queue:
+                    worker = workers[place] = _alive(workers[place], spec, work)
                     worker.cell, number = queue.pop(0), number + 1
                     reporter.started(worker.cell, number, work.done + len(work.cells))
-                    worker.pipe.send(worker.cell)
+                    with suppress(OSError):  # one that died this moment is noticed by its sentinel
+                        worker.pipe.send(worker.cell)
             for worker in _ready(workers):
                 outcome = _receive(worker, shop)
                 records.append(store.write(outcome))
                 reporter.finished(records[-1])
                 worker.cell = None
-                if not worker.process.is_alive() and queue:
-                    workers[workers.index(worker)] = _start(spec, work, worker.slot)
     finally:
         for worker in workers:
             worker.process.terminate()
             worker.process.join()
     return records
+
+
+def _alive(worker: Worker, spec: ShopSpec, work: Todo) -> Worker:
+    """Return the worker, or a new one in its place if its process has ended."""
+    if worker.process.is_alive():
+        return worker
+    worker.pipe.close()
+    return _start(spec, work, worker.slot)
 
 
 def _ready(workers: list[Worker]) -> list[Worker]:

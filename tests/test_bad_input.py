@@ -1,0 +1,370 @@
+"""Bad input: one clear sentence, exit code 2 (1 for failed cells), no traceback, and no finished record touched."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlbench import cli, runner
+from tlbench.records import Store
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """Return the one line of the error; there is no other and no traceback."""
+        assert self.code == 2, self
+        assert "Traceback" not in self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def tlbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Return a function that runs the command line in this process, in an empty folder with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr("sys.argv", ["tlbench", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """Return the data file that `finished_run` was made from."""
+    rows = [f"text number {at} is {'fine' if at % 2 else 'dull'},{'good' if at % 2 else 'bad'}" for at in range(60)]
+    return write(tmp_path / "reviews.csv", "\n".join(["text,label", *rows, ""]))
+
+
+@pytest.fixture
+def finished(finished_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of a finished run."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def grid(data: Path, out: Path | str, *more: object) -> tuple[object, ...]:
+    """Return the arguments that repeat `finished_run`."""
+    return ("run", "--data", data, "--tasks", data.stem, "--strategies", "floor", "--replicates", 2, "--offline",
+            "--out", out, *more)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return every file under the records with its hash."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "records").iterdir())}
+
+
+# --- names and numbers
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["--tasks", "api-topik"], "task 'api-topik' is not known: did you mean 'api-topic'?"),
+    (["--tasks", ""], "nothing is left to run (no task was named)"),
+    (["--strategies", "fintune"], "strategy 'fintune' is not known: did you mean 'finetune'?"),
+    (["--strategies", "lora(rnk=4)"], "strategy 'lora' has no field 'rnk': did you mean 'rank'?"),
+    (["--strategies", "scratch+lora"], "cannot be composed: 'scratch' and 'lora' both set the recipe"),
+    (["--models", "minilm-x", "--strategies", "finetune"], "model 'minilm-x' is not known: did you mean 'minilm'?"),
+    (["--models", "./absent", "--strategies", "finetune"], "model folder './absent' does not exist"),
+    (["--models", "package:absent_package/model", "--strategies", "finetune"], "not installed: pip install it"),
+    (["--suite", "publik"], "suite 'publik' is not known: use one of embedded, public"),
+    (["--budgets", "abc"], "--budgets holds 'abc': give whole numbers or 'full'"),
+    (["--budgets", "5"], "--budgets holds 5: give 10 labels or more"),
+    (["--replicates", "0"], "--replicates is 0: give 1 or more"),
+    (["--workers", "0"], "--workers is 0: give 1 or more"),
+    (["--mirror", "absent"], "mirror 'absent' is not a folder"),
+    (["--tasks", "sst2", "--mirror", "."], "task 'sst2' is not available: the mirror '.' does not hold SetFit/sst2"),
+    (["--plugin", "absent.py"], "plugin file absent.py"),
+    (["--data", "absent.csv"], "'absent.csv' does not exist"),
+    (["--data", "absent.toml"], "'absent.toml' cannot be read"),
+])
+def test_run_refuses_bad_names_and_numbers(arguments: list[str], expected: str, tlbench: Command, tmp_path: Path
+                                           ) -> None:
+    usual = {"--tasks": "api-topic", "--strategies": "floor"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
+    said = tlbench("run", "--offline", *[part for pair in usual.items() for part in pair])
+    assert expected.removeprefix("plugin file ") in said.sentence
+    assert not (tmp_path / "tlbench-run").exists()
+
+
+def test_folder_that_is_no_model_is_refused(tlbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    said = tlbench("run", "--tasks", "api-topic", "--strategies", "finetune", "--models", "./model")
+    assert "has no config.json" in said.sentence
+    write(tmp_path / "model" / "config.json", "{not json")
+    said = tlbench("run", "--tasks", "api-topic", "--strategies", "finetune", "--models", "./model")
+    assert "config.json" in said.sentence
+
+
+def test_unknown_flags_and_choices_are_usage_errors(tlbench: Command) -> None:
+    for arguments in (["run", "--taks", "x"], ["run", "--precision", "fp8"], ["list", "things"], ["rnu"],
+                      ["run", "--replicates", "many"]):
+        said = tlbench(*arguments)
+        assert said.code == 2
+        assert "Error: " in said.err
+        assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["board", "absent"], "results folder 'absent' does not exist"),
+    (["board", "."], "no records"),
+    (["verify", "absent"], "results folder 'absent' does not exist"),
+    (["show", "0123", "--in", "absent"], "absent"),
+    (["check", "loar"], "task or strategy 'loar' is not known: did you mean 'lora'?"),
+    (["list", "tasks", "--plugin", "absent.py"], "'absent.py' cannot be read"),
+])
+def test_reading_commands_refuse_bad_names(arguments: list[str], expected: str, tlbench: Command) -> None:
+    assert expected in tlbench(*arguments).sentence
+
+
+# --- data files
+
+
+@pytest.mark.parametrize(("content", "more", "expected"), [
+    (b"", [], "is empty"),
+    (b"text,label\n", [], "holds no rows"),
+    (b"words,class\na,b\n", [], "has no column"),
+    (b"text,label\na,b\n", ["--label", "lable"], "no column 'lable': did you mean 'label'"),
+    (b"text,label\na,b\nc,d,e\n", [], "has 3 fields, the header has 2"),
+    (b"text,label\n" + b"caf\xe9,b\n", [], "is not UTF-8"),
+    (b"text,label\n" + b"".join(b"t%d,same\n" % at for at in range(40)), [], "have the label 'same'"),
+    (b"text,label\n" + b"".join(b"t%d,%d\n" % (at, at % 2) for at in range(5)), [], "at least 10"),
+    (b"text,label\n" + b"t,\n" * 20, [], "column 'label' is empty at line 2"),
+    (b"text,label\n" + b"a,b\n" * 20, ["--kind", "text-regresion"], "did you mean 'text-regression'"),
+])
+def test_bad_data_file_is_one_sentence(content: bytes, more: list[str], expected: str, tlbench: Command, tmp_path: Path
+                                       ) -> None:
+    (tmp_path / "reviews.csv").write_bytes(content)
+    sentence = tlbench(*grid(Path("reviews.csv"), "run", *more)).sentence
+    assert expected in sentence
+    assert "reviews.csv" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def test_object_arrays_are_refused_with_the_line_that_saves_them(tlbench: Command, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", text=np.array(["a", None], dtype=object), label=np.array([0, 1]))
+    assert "np.savez(path, text=np.array(texts, dtype=str)" in tlbench(*grid(Path("a.npz"), "run")).sentence
+
+
+def test_data_name_that_a_task_has_is_refused(tlbench: Command, reviews: Path) -> None:
+    shutil.copy(reviews, reviews.with_name("sst2.csv"))
+    assert "tasks name 'sst2' of data file sst2.csv is already taken by tlbench" in tlbench(
+        *grid(Path("sst2.csv"), "run")).sentence
+
+
+def test_labels_unseen_in_training_and_odd_texts_are_scored(tlbench: Command, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"text {at} is {'fine' if at % 2 else 'dull'}",
+                                   "label": "good" if at % 2 else "bad", "split": "train"} for at in range(40)]
+    rows += [{"text": text, "label": label, "split": "test"} for text, label in (
+        ("", "good"), ("word " * 20_000, "bad"), ("a\u00a0\ufb01n  b", "unheard"), ("\U0001f600", "good"))]
+    write(tmp_path / "odd.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    toml = write(tmp_path / "odd.toml", 'data = "odd.jsonl"\nsplit = "split"\n')
+    said = tlbench("run", "--data", toml, "--tasks", "odd", "--strategies", "floor,linear", "--replicates", 1,
+                   "--out", "run")
+    assert said.code == 0, said.err
+    for record in Store(tmp_path / "run").load():
+        assert record.status == "ok"
+        assert record.task["test"] == 4
+        assert record.task["notes"]["test_classes_unseen_in_training"] == ["unheard"]
+
+
+def test_budget_beyond_the_data_is_a_failed_cell(tlbench: Command, reviews: Path) -> None:
+    said = tlbench(*grid(reviews, "run", "--budgets", 1000))
+    assert said.code == 1
+    assert "budget 1000 asks for more labels than task 'reviews' has (48): give a smaller one or 'full'" in said.err
+    assert "Traceback" not in said.err
+    assert {record.status for record in Store(Path("run")).load()} == {"failed"}
+
+
+def test_model_without_a_tokenizer_is_a_failed_cell(tlbench: Command, reviews: Path, zoo: Callable[..., Path],
+                                                    tmp_path: Path) -> None:
+    model = Path(shutil.copytree(zoo("encoder"), tmp_path / "bare"))
+    for path in model.glob("*token*"):
+        path.unlink()
+    said = tlbench("run", "--data", reviews, "--tasks", "reviews", "--strategies", "finetune", "--models", model,
+                   "--replicates", 1, "--offline", "--out", "run")
+    assert said.code == 1
+    (record,) = Store(Path("run")).load()
+    assert record.status == "failed"
+    assert "tokenizer" in str(record.reason)
+    assert "bare" in str(record.reason)
+    assert "\n" not in str(record.reason)
+
+
+# --- results folders
+
+
+@pytest.mark.parametrize("out", ["taken/run", "taken"])
+def test_results_folder_that_cannot_be_made_is_refused(out: str, tlbench: Command, reviews: Path) -> None:
+    write(Path("taken"), "a file")
+    sentence = tlbench(*grid(reviews, out)).sentence
+    assert f"results folder {out!r} cannot be written to" in sentence
+    assert "give another --out" in sentence
+    assert Path("taken").read_text(encoding="utf-8") == "a file"
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, under: Path) -> None:
+    """Make the disk full for files under a folder: flushing to it fails as the system reports it."""
+    flush = os.fsync
+
+    def fsync(handle: int) -> None:
+        if under in Path(os.readlink(f"/proc/self/fd/{handle}")).parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_full_disk_stops_the_run_and_loses_nothing(tlbench: Command, reviews: Path, finished: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(finished)
+    with monkeypatch.context() as patch:
+        full_disk(patch, finished)
+        sentence = tlbench(*grid(reviews, finished, "--replicates", 3)).sentence
+    assert "cannot be written to (No space left on device): free some space" in sentence
+    assert contents(finished) == before
+    said = tlbench(*grid(reviews, finished, "--replicates", 3))
+    assert said.code == 0
+    assert "1 cells run, 2 reused" in said.err
+    assert before.items() <= contents(finished).items()
+
+
+def test_full_disk_under_the_board_keeps_the_records(tlbench: Command, reviews: Path, finished: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "board.json").unlink()
+    before = contents(finished)
+    full_disk(monkeypatch, finished)
+    assert "the board cannot be written" in tlbench(*grid(reviews, finished)).sentence
+    assert contents(finished) == before
+
+
+def test_cache_that_cannot_be_written_is_one_sentence(tlbench: Command, reviews: Path, monkeypatch: pytest.MonkeyPatch
+                                                      ) -> None:
+    write(Path("taken"), "a file")
+    monkeypatch.setenv("TLBENCH_CACHE", str(Path("taken/cache").absolute()))
+    said = tlbench(*grid(reviews, "run"))
+    assert "Traceback" not in said.err
+    assert "cannot be written to" in said.err
+    assert "TLBENCH_CACHE" in said.err
+    assert said.code in (1, 2)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def edited(content: bytes) -> bytes:
+    return content.replace(b'"status": "ok"', b'"status":"failed"').replace(b'"status":"ok"', b'"status":"failed"')
+
+
+@pytest.mark.parametrize("harm", [cut, emptied, edited])
+def test_harmed_record_is_named_and_left_alone(harm: Callable[[bytes], bytes], tlbench: Command, reviews: Path,
+                                               finished: Path) -> None:
+    path = sorted((finished / "records").glob("*.json"))[0]
+    content = path.read_bytes()
+    assert harm(content) != content
+    path.write_bytes(harm(content))
+    before = contents(finished)
+    commands = (("board", finished), ("verify", finished), ("show", path.stem[:8], "--in", finished),
+                grid(reviews, finished), grid(reviews, finished, "--replicates", 3))
+    for command in commands:
+        sentence = tlbench(*command).sentence
+        assert f"record {path.name!r} is truncated or was edited" in sentence
+        assert "move it out of" in sentence
+        assert before.items() <= contents(finished).items()
+    path.unlink()
+    assert tlbench(*grid(reviews, finished, "--replicates", 3)).code == 0
+    del before[path.name]
+    assert before.items() <= contents(finished).items()
+    assert tlbench("verify", finished).out.startswith("3 records")
+
+
+def test_record_that_lacks_a_field_is_named(tlbench: Command, finished: Path) -> None:
+    path = sorted((finished / "records").glob("*.json"))[0]
+    facts = json.loads(path.read_bytes())
+    del facts["numerics"]
+    content = json.dumps(facts).encode()
+    path.unlink()
+    name = f"{facts['key']}-{hashlib.sha256(content).hexdigest()[:12]}.json"
+    (path.with_name(name)).write_bytes(content)
+    assert f"record {name!r} lacks or misstates 'numerics'" in tlbench("board", finished).sentence
+
+
+def test_harmed_predictions_are_named(tlbench: Command, finished: Path) -> None:
+    path = sorted((finished / "records").glob("*.parquet"))[0]
+    path.write_bytes(cut(path.read_bytes()))
+    assert f"predictions {path.name!r} are missing or were changed" in tlbench("verify", finished).sentence
+    path.unlink()
+    assert f"predictions {path.name!r} are missing or were changed" in tlbench("verify", finished).sentence
+
+
+def test_leftovers_of_a_killed_run_are_no_records(tlbench: Command, reviews: Path, finished: Path) -> None:
+    write(finished / "records" / ".0123-4567.json-x.tmp", "{")
+    write(finished / "records" / "notes.txt", "mine")
+    said = tlbench(*grid(reviews, finished))
+    assert said.code == 0
+    assert "0 cells run, 2 reused" in said.err
+    assert (finished / "records" / "notes.txt").exists()
+
+
+def test_second_run_in_one_folder_is_refused(tlbench: Command, reviews: Path, finished: Path) -> None:
+    before = contents(finished)
+    with runner.lock(finished):
+        sentence = tlbench(*grid(reviews, finished)).sentence
+        assert "another run is writing to" in sentence
+        assert "give another --out" in sentence
+    assert contents(finished) == before
+    assert tlbench(*grid(reviews, finished)).code == 0
+
+
+def test_fresh_run_starts_beside_the_old_one(tlbench: Command, reviews: Path, finished: Path) -> None:
+    before = contents(finished)
+    assert tlbench(*grid(reviews, finished, "--fresh")).code == 0
+    assert contents(finished) == before
+    assert set(contents(finished.with_name("run-2"))) & set(before) == set()
+
+
+def test_board_is_written_only_where_it_can_be(tlbench: Command, finished: Path) -> None:
+    assert "cannot be written to" in tlbench("board", finished, "--write", "absent/board.md").sentence
+    assert "cannot be written to" in tlbench("board", finished, "--write", "/dev/full").sentence
+    said = tlbench("board", finished, "--write", "board.md")
+    assert said.code == 0
+    assert "floor" in Path("board.md").read_text(encoding="utf-8")

@@ -1,0 +1,39 @@
+"""What the README prints must run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tlbench.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_readme_first_task_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n# my_task.py\n(.*?)```", readme, re.DOTALL)
+    assert code, "the README no longer shows my_task.py"
+    plugin = tmp_path / "my_task.py"
+    plugin.write_text(code[1], encoding="utf-8")
+    out = tmp_path / "run"
+    result = CliRunner().invoke(
+        cli,
+        ["run", "--plugin", str(plugin), "--tasks", "parity", "--strategies", "floor,linear", "--out", str(out)],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    assert "parity" in (out / "README.md").read_text(encoding="utf-8")
+    assert len(list((out / "records").glob("*.json"))) == 6
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/plugins.md", "docs/protocol.md", "docs/record.md", "docs/design.md"])
+def test_documents_link_only_to_files_that_exist(name: str) -> None:
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{name} links to {target}"
