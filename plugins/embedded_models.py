@@ -12,7 +12,7 @@ MINI = Model(
     family="encoder-decoder",
     training_sources=("apidoc-training-side", "ui-strings-training-side"),
     kinds=("text-generation",),
-    note="v0: a first version, under an hour of pre-training on two cores; validation texts seen unlabelled",
+    note="v0: architecture and tokenizer only, its pre-trained weights are not in yet; generation rows are baselines",
 )
 
 MINILM = Model(

@@ -88,7 +88,8 @@ class Model:
         else:
             identity = {"files": _content(folder)}
         family = self.family or family_of(config)
-        return Architecture(family, str(config.get("model_type", "unknown")), identity)
+        weights = self.folder() is None or any(folder.glob("*.safetensors"))
+        return Architecture(family, str(config.get("model_type", "unknown")), identity, weights)
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,13 @@ class Architecture:
         family: `encoder`, `decoder` or `encoder-decoder`.
         model_type: transformers' name of the architecture, for example `bert` or `t5`.
         identity: Content hashes of a local model, or Hub id and resolved commit; part of every cell's key.
+        weights: Whether there are weights; a folder with config and tokenizer alone can only start at random.
     """
 
     family: Family
     model_type: str
     identity: dict[str, Any]
+    weights: bool = True
 
 
 _CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",

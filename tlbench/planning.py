@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlbench.errors import UserError
@@ -11,6 +11,7 @@ from tlbench.grid import Cell, Condition, ModelRef, PrecisionPolicy, StrategyRef
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
 from tlbench.registry import Origin, Registry, known
+from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
 from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
 from tlbench.strategy import Offer, Strategy
@@ -209,7 +210,13 @@ def _condition(
             model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity
         )
     condition = Condition(task, model_ref, ref, setup, budget, request.precision)
-    return condition, unsupported(parts, offer)
+    reason = unsupported(parts, offer)
+    if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
+        reason = (
+            f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "
+            "code), so it can only start at random"
+        )
+    return condition, reason
 
 
 def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:
@@ -218,8 +225,3 @@ def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:
     trained = [c for c in conditions if c.model is not None]
     cells = [Cell(c, r) for c in quick for r in range(replicates)]
     return cells + [Cell(c, r) for r in range(replicates) for c in trained]
-
-
-def with_defaults(request: Request, **given: object) -> Request:
-    """Return a request with the fields that were given."""
-    return replace(request, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
