@@ -72,7 +72,7 @@ Word = tuple[str, str | None]
 """A word and its type: one of `TYPES`, `O`, or `None` for a word that nobody vouches for."""
 
 _TYPES = {"class": "class", "func": "function", "meth": "function", "attr": "attribute", "mod": "module"}
-_MARK = re.compile(r":(?:py:)?(?P<role>[a-z]+):`(?P<target>[^`]+)`|\[~(?P<link>[\w.]+)\]|"
+_MARK = re.compile(r":(?:py:)?(?P<role>[a-z]+):`(?P<target>[^`]+)`|"
                    r"(?<![`\w:])(?P<ticks>`{1,2})(?P<quoted>[^`]+)(?P=ticks)(?:_\b)?(?!`)|"
                    r"(?<![\w*])\*(?P<starred>[A-Za-z_]\w*)\*(?![\w*])")
 _TOKEN = re.compile(r"[A-Za-z]+'[a-z]+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\d+(?:\.\d+)*|[^\w\s]")
@@ -90,7 +90,7 @@ def _sentences(row: corpora.Docstring, known: frozenset[str]) -> list[list[Word]
 
 
 def _read(sentence: str, kind: str, signature: frozenset[str], known: frozenset[str]) -> list[Word]:
-    """Return the words of a sentence with their types; empty without a mark or if a name has two types."""
+    """Return typed words; none without a mark, with broken markup, or where a name has two types."""
     words: list[Word] = []
     end = 0
     for mark in _MARK.finditer(sentence):
@@ -102,7 +102,7 @@ def _read(sentence: str, kind: str, signature: frozenset[str], known: frozenset[
     words += _plain_words(sentence[end:], signature, known)
     types = {(word, label) for word, label in words if label not in (None, "O")}
     labels = dict(types)
-    if len(labels) < len(types):
+    if len(labels) < len(types) or any(word in "`~" for word, _ in words):  # broken markup
         return []
     return [(word, labels.get(word, label)) for word, label in words]
 
@@ -110,7 +110,7 @@ def _read(sentence: str, kind: str, signature: frozenset[str], known: frozenset[
 def _marked_words(mark: re.Match[str], kind: str, signature: frozenset[str]) -> list[Word]:
     """Return the words that a role or quotation shows, typed if it marks a single name of a known sort."""
     role = mark["role"]
-    shown = mark["link"] or mark["quoted"] or mark["starred"] or corpora.role_target(mark["target"])
+    shown = (mark["quoted"] or mark["starred"] or corpora.role_target(mark["target"])).lstrip("~!")
     if not _NAME.fullmatch(shown) or len(shown) == 1:  # one letter is a parameter to anybody
         return [(word, None) for word in _TOKEN.findall(shown)]
     shown = shown.rsplit(".", 1)[-1]  # a dotted path would give its sort away

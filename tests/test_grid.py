@@ -142,7 +142,9 @@ def test_two_models_of_one_name_are_refused(
         keys_of(registry, source, folder, copy)
 
 
-def test_data_source_changes_no_key(registry: Registry, source: DataSource, zoo: Callable[..., Path], tmp_path: Path) -> None:
+def test_data_source_changes_no_key(
+    registry: Registry, source: DataSource, zoo: Callable[..., Path], tmp_path: Path
+) -> None:
     keys = keys_of(registry, source, zoo("encoder"))
     assert keys_of(registry, DataSource(cache=tmp_path, mirror=tmp_path), zoo("encoder")) == keys
 
@@ -166,8 +168,8 @@ def test_source_of_a_file_plugin_changes_keys(
 
 
 @pytest.mark.parametrize("flags", [
-    ["--workers", "3"], ["--out", "x"], ["--fresh"], ["--retry-failed"], ["--no-predictions"], ["--offline"], ["--json"],
-    ["--mirror", "."], ["--strict"],
+    ["--workers", "3"], ["--out", "x"], ["--fresh"], ["--retry-failed"], ["--no-predictions"], ["--offline"],
+    ["--json"], ["--mirror", "."], ["--strict"],
 ])
 def test_flags_that_say_how_change_no_key(
     flags: list[str], toys: ModuleType, source: DataSource, zoo: Callable[..., Path], tmp_path: Path,

@@ -12,6 +12,7 @@ from tlbench.data import CellData, TaskData, cell_data, task_data
 from tlbench.errors import UnsupportedError, UserError
 from tlbench.grid import Cell, TaskRef, stream
 from tlbench.kinds import Kind, kind_named
+from tlbench.learned import Learned
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
@@ -22,7 +23,6 @@ from tlbench.task import Example
 
 if TYPE_CHECKING:
     from tlbench.engine.measure import Clock
-    from tlbench.engine.neural import Learned
     from tlbench.engine.place import Place
     from tlbench.engine.precision import Precision
 
@@ -110,10 +110,10 @@ def _sentence(error: Exception) -> str:
 
 def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
     """Hand the cell to the neural loop or to the learner that its Setup names."""
-    from tlbench.engine.neural import Bench, feature_root, learn
-
     setup = cell.condition.setup
     if setup.learner.name == "neural":
+        from tlbench.engine.neural import Bench, feature_root, learn
+
         bench = Bench(shop.place, shop.precision, feature_root(shop.source.cache), clock, shop.progress)
         return learn(cell, data, model_source(cell, shop), bench)
     return _learn_otherwise(cell, data, shop, clock)
@@ -132,8 +132,6 @@ def model_source(cell: Cell, shop: Shop) -> Any:
 
 
 def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
-    from tlbench.engine.neural import Learned
-
     chosen = cell.condition.setup.learner
     strategy = shop.registry.strategy(chosen.name)()
     learner = strategy.learner(chosen.config, cell.condition.task.kind, stream(cell, "learner") % 2**32)

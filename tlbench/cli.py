@@ -234,6 +234,8 @@ def verify_command(folder: Path) -> None:
 
     store = Store(folder)
     records = store.load()
+    if not records:
+        raise UserError(f"results folder {str(folder)!r} holds no records: run tlbench first, or check the path")
     for record in records:
         if record.predictions:
             store.predictions(record)

@@ -80,9 +80,17 @@ class Model:
                             f"({type(error).__name__}): check its name, the network, or give a folder") from error
 
     def architecture(self, offline: bool = False) -> Architecture:
-        """Return family, model type and what identifies the weights (read as JSON, no torch)."""
+        """Return family, model type and what identifies the weights (read as JSON, no torch).
+
+        Raises:
+            UserError: there is no such model here, it cannot be reached, or its config is damaged.
+        """
         folder = self.files(offline)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        try:
+            config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"config.json of model {self.name!r} in {str(folder)!r} is not readable JSON: save the "
+                            "model again with save_pretrained") from error
         if self.folder() is None:
             identity: dict[str, Any] = {"hub": self.reference, "commit": folder.name}
         else:
@@ -110,8 +118,8 @@ class Architecture:
 
 
 _CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
-            "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model",
-            "sentencepiece.bpe.model")
+            "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt", "added_tokens.json",
+            "tokenizer.model", "sentencepiece.bpe.model")
 
 
 def _content(folder: Path) -> dict[str, str]:

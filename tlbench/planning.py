@@ -70,20 +70,22 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     tasks = _tasks(request, registry, source, unavailable)
     strategies = [parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)]
     models = [model_named(name, registry) for name in request.models]
-    refs = {task.name: _task_ref(task, registry, source) for task in tasks}
     architectures: dict[str, Architecture | None] = {}
+    for model in models:  # a wrong name shows before any data are read
+        _architecture(model, architectures, source, unavailable)
+    refs = {task.name: _task_ref(task, registry, source) for task in tasks}
     reasons: dict[str, str] = {}
     conditions: dict[str, tuple[Condition, str | None]] = {}
     for task in tasks:
         chosen = models or _default_models(task.kind, registry)
         for parts in strategies:
-            for model in chosen if any(part.uses_model for part in parts) else [None]:
+            for named in chosen if any(part.uses_model for part in parts) else [None]:
                 for budget in request.budgets or (task.default_budget,):
-                    architecture = _architecture(model, architectures, source, unavailable) if model else None
-                    if model and not architecture:
+                    architecture = _architecture(named, architectures, source, unavailable) if named else None
+                    if named and not architecture:
                         continue
                     ref = strategy_ref(parts, registry)
-                    condition, reason = _condition(refs[task.name], model, architecture, parts, ref, budget, request)
+                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, budget, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
     for cell in cells:
@@ -167,7 +169,8 @@ def model_named(name: str, registry: Registry) -> Model:
     other = registry.models.setdefault(model.name, model)
     if other != model:
         raise UserError(
-            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the folder"
+            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the "
+            "folder"
         )
     registry.origins["models", model.name] = Origin("given with --models")
     return model

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import neural
-from tlbench.engine.families import Source, load_trunk
+from tlbench.engine.families import Source, _pretrained, load_trunk
 from tlbench.engine.machine import Machine, build
 from tlbench.grid import Cell
 from tlbench.kinds import kind_named
+from tlbench.model import Model
 from tlbench.planning import Plan
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
@@ -48,16 +53,10 @@ def test_cell_runs_and_predicts_in_task_space(
     assert all(math.isfinite(point["train_loss"]) and math.isfinite(point["validation_loss"]) for point in curve)
     data = shop.data(cell.condition.task)
     assert list(outcome.predictions["example_id"]) == [example.id for example in data.test]
-    values = [kind_named(kind).from_json(_json(text)) for text in outcome.predictions["prediction"]]
+    values = [kind_named(kind).from_json(json.loads(text)) for text in outcome.predictions["prediction"]]
     for example, value in zip(data.test, values, strict=True):
         assert _in_task_space(kind, example, value, data.labels)
     assert 0 < outcome.facts["model"]["params_trainable"] <= outcome.facts["model"]["params_total"]
-
-
-def _json(text: str) -> Any:
-    import json
-
-    return json.loads(text)
 
 
 def _in_task_space(kind: str, example: Any, value: Any, labels: tuple[str, ...]) -> bool:
@@ -154,9 +153,23 @@ def test_random_weights_follow_their_seed_and_leave_the_global_stream_alone(
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
-def _source(machine_of: Callable[..., Machine], family: str) -> Source:
-    from tlbench.model import Model
+def test_weights_that_a_checkpoint_lacks_do_not_depend_on_earlier_cells(
+    zoo: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(zoo("encoder"), tmp_path / "holed")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    model = Model("holed", str(folder))
+    source, trunks = Source(model, model.architecture(offline=True), False, offline=True), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        _pretrained.cache_clear()
+        trunks.append(load_trunk(source, False, 0))
+    assert all(torch.equal(a, b) for a, b in zip(*(trunk.parameters() for trunk in trunks), strict=True))
 
+
+def _source(machine_of: Callable[..., Machine], family: str) -> Source:
     folder = machine_of("text-classification", family).trunk.config._name_or_path
     model = Model("tiny", folder)
     return Source(model, model.architecture(offline=True), False, offline=True)

@@ -21,9 +21,9 @@ from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
 from tlbench.engine.predict import features, predict
 from tlbench.grid import PROTOCOL, Cell, stream
+from tlbench.learned import Learned
 from tlbench.setups import Phase, Random
 from tlbench.stages.store import StageStore
-from tlbench.strategy import Prediction
 from tlbench.task import Example
 
 LAST_STEP_BUDGET = 100
@@ -47,25 +47,6 @@ class Bench:
     stages: StageStore
     clock: Clock
     progress: Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What a learner returns for one cell.
-
-    Attributes:
-        validation: Predictions on the cell's validation examples, in order.
-        test: Predictions on the test examples, in order.
-        training: The record's `training` group.
-        model: Sizes that the record's `model` group adds.
-        flops: Floating-point operations of training and prediction, estimated.
-    """
-
-    validation: list[Prediction]
-    test: list[Prediction]
-    training: Mapping[str, Any]
-    model: Mapping[str, Any]
-    flops: float
 
 
 def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
