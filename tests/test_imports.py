@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, int] = {
     # contracts and values
     "tlbench": 0, "errors": 0, "canonical": 0, "task": 0, "setups": 0, "strategy": 0, "hookspecs": 0, "holdout": 0,
+    "learned": 1,
     "model": 1, "sources": 1, "grid": 1, "toys": 1, "recipes": 1, "tables": 1, "columns": 1, "corpora": 1,
     # kinds and what is computed from their examples without a model
     "kinds": 2, "data": 3, "records": 3, "stats": 3, "verdicts": 3, "registry": 3, "datafile": 3, "specs": 4,
@@ -27,14 +28,14 @@ LAYERS: dict[str, int] = {
     # what trains
     "stages": 6, "engine": 7,
     # what orders, runs and is called
-    "cells": 8, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11, "cli": 12, "__main__": 13,
+    "cells": 8, "timing": 9, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11, "cli": 12, "__main__": 13,
 }
 """Module or subpackage of tlbench to its layer; imports go to the same layer or down."""
 
 UPWARD = {
-    ("registry", "kinds"), ("engine", "cells"), ("tlbench", "api"),
+    ("registry", "kinds"), ("tlbench", "api"),
 }
-"""Exceptions: (importer, imported). `engine.timing` times the cells' own steps; the package names its API."""
+"""Exceptions: (importer, imported). the package names its API."""
 
 TORCH = ("torch", "transformers", "accelerate", "peft", "safetensors", "sentence_transformers")
 TORCH_AT_TOP = {"engine", "stages"}

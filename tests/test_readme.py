@@ -31,7 +31,9 @@ def test_readme_first_task_runs_as_printed(tmp_path: Path, monkeypatch: pytest.M
     assert len(list((out / "records").glob("*.json"))) == 6
 
 
-@pytest.mark.parametrize("name", ["README.md", *(f"docs/{n}.md" for n in ("plugins", "protocol", "record", "design"))])
+@pytest.mark.parametrize(
+    "name", ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design"))]
+)
 def test_documents_link_only_to_files_that_exist(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

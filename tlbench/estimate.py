@@ -137,7 +137,7 @@ def _probe(cell: Cell, shop: Shop) -> float:
         start = time.perf_counter()
         run_cell(cell, shop)
         return time.perf_counter() - start
-    from tlbench.engine.timing import cell_seconds
+    from tlbench.timing import cell_seconds
 
     stops = [phase.stop for phase in cell.condition.setup.phases]
     seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
