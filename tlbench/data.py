@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from tlbench.canonical import digest
 from tlbench.errors import UserError
 from tlbench.grid import PROTOCOL, Cell, TaskRef, subset
 from tlbench.kinds import Kind, kind_named
+from tlbench.model import file_sha256
 from tlbench.sources import DataSource
 from tlbench.task import Example, Span, Splits, Task
 
@@ -67,13 +69,19 @@ def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
     Raises:
         UserError: the data cannot be read or break a rule of the task's kind; says which example.
     """
-    path = source.cache / "tasks" / f"{ref.name}-{digest([_LAYOUT, PROTOCOL, ref], 24)}.jsonl"
+    path = source.cache / "tasks" / f"{ref.name}-{digest([_LAYOUT, PROTOCOL, ref, _code(task)], 24)}.jsonl"
     kind = kind_named(ref.kind)
     if path.is_file():
         return _read(path, kind)
     data = _prepare(task.load(source), kind, ref)
     _write(path, data)
     return data
+
+
+def _code(task: Task) -> str | None:
+    """Return the hash of the file that defines a task, so that an edited task is prepared anew."""
+    path = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    return file_sha256(Path(path)) if path and Path(path).is_file() else None
 
 
 def cell_data(cell: Cell, data: TaskData) -> CellData:
