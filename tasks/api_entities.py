@@ -30,7 +30,7 @@ class ApiEntities(Task):
     suite = "embedded"
     metric = "entity_f1"
     default_budget = 500
-    sources = ("apidoc",)
+    sources = ("apidoc", "codesearchnet")
 
     min_words, max_words = 6, 40
     per_group, per_name = 8, 4

@@ -29,7 +29,7 @@ class ApiQa(Task):
     suite = "embedded"
     metric = "token_f1"
     default_budget = 600
-    sources = ("apidoc",)
+    sources = ("apidoc", "codesearchnet")
 
     min_parameters = 3
     min_answer, max_answer = 3, 40

@@ -25,7 +25,7 @@ class ApiSummary(Task):
     suite = "embedded"
     metric = "rouge_l"
     default_budget = 1000
-    sources = ("apidoc",)
+    sources = ("apidoc", "codesearchnet")
 
     min_source, max_source = 20, 120
     min_target, max_target = 4, 25

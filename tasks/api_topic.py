@@ -29,7 +29,7 @@ class ApiTopic(Task):
     suite = "embedded"
     metric = "accuracy"
     default_budget = 300
-    sources = ("apidoc",)
+    sources = ("apidoc", "codesearchnet")
 
     topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal",
               "scipy.stats", "sympy.physics", "sympy.polys", "sympy.solvers", "torch.distributed", "torch.nn",
