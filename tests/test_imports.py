@@ -28,7 +28,8 @@ LAYERS: dict[str, int] = {
     # what trains
     "stages": 6, "engine": 7,
     # what orders, runs and is called
-    "cells": 8, "timing": 9, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11, "cli": 12, "__main__": 13,
+    "cells": 8, "timing": 9, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11,
+    "cli": 12, "__main__": 13,
 }
 """Module or subpackage of tlbench to its layer; imports go to the same layer or down."""
 

@@ -17,5 +17,5 @@ def differences(cells: Iterable[Cell]) -> list[str]:
     """Return a sentence for each embedded corpus whose rows are not those of the published boards."""
     found = {(name, value) for cell in cells for name, value in cell.condition.task.identity.items()
              if name in FINGERPRINTS and value != FINGERPRINTS[name]}
-    return [f"the corpus {name!r} differs from the published boards' (other package versions): compare scores inside this "
-            "run only, or install under constraints.txt" for name, _ in sorted(found)]
+    return [f"the corpus {name!r} differs from the published boards' (other package versions): compare scores inside "
+            "this run only, or install under constraints.txt" for name, _ in sorted(found)]
