@@ -19,7 +19,7 @@ _BY_KIND = {
     "text-regression": Recipe(learning_rate=1e-4, epochs=4, min_steps=100, max_length=96),
     "token-classification": Recipe(learning_rate=2e-4, epochs=5, min_steps=120, max_length=128),
     "question-answering": Recipe(learning_rate=2e-4, epochs=3, min_steps=100, max_length=192),
-    "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=5, min_steps=150, max_length=128),
+    "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=2, min_steps=100, max_length=128),
 }
 _FULL_EPOCHS = 3.0
 
