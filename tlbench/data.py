@@ -20,6 +20,8 @@ from tlbench.model import file_sha256
 from tlbench.sources import DataSource
 from tlbench.task import Example, Span, Splits, Task
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 _LAYOUT = 1
 """Version of the cache's layout and of the steps in this module."""
 
@@ -219,6 +221,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def environment() -> dict[str, Any]:
     """Return hardware, system, package versions and tlbench's own version and commit."""
     return {
         "hardware": hardware(),
-        "os": platform.platform(terse=True),
+        "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "tlbench": __version__,
