@@ -21,11 +21,12 @@ class FeatureExtraction(Strategy):
 
     Attributes:
         epochs: Passes of the head over the features, in multiples of fine-tuning's.
-        rate: Learning rate of the head (of the decoder for generation, in multiples of the trunk's).
+        rate: Learning rate of the head in multiples of fine-tuning's (relative steps of T5-like models keep
+            theirs). For generation epochs and rates stay those of fine-tuning, since the decoder learns.
     """
 
     epochs: float = 4.0
-    rate: float = 3e-3
+    rate: float = 3.0
 
     name = "feature-extraction"
     summary = "train a head on the frozen model's features"
@@ -33,15 +34,23 @@ class FeatureExtraction(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Freeze the trunk and train the head longer."""
-        return replace(setup, phases=tuple(replace(phase, trainable="head", recipe=self._recipe(phase, offer))
-                                           for phase in setup.phases))
+        return replace(
+            setup,
+            phases=tuple(replace(phase, trainable="head", recipe=self._recipe(phase, offer)) for phase in setup.phases),
+        )
 
     def _recipe(self, phase: Phase, offer: Offer) -> Recipe:
         recipe = phase.recipe
         if offer.kind == "text-generation":
             return recipe
+        rate = 1.0 if recipe.optimizer == "rms-adamw" else self.rate
         steps = int(recipe.min_steps * self.epochs)
-        return replace(recipe, epochs=recipe.epochs * self.epochs, min_steps=steps, head_learning_rate=self.rate)
+        return replace(
+            recipe,
+            epochs=recipe.epochs * self.epochs,
+            min_steps=steps,
+            head_learning_rate=recipe.head_learning_rate * rate,
+        )
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse decoder-only generation."""

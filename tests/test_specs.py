@@ -130,7 +130,7 @@ def test_composition_applies_each_part_in_turn(shelf: Registry) -> None:
 
 def test_composition_declares_what_its_parts_declare(shelf: Registry) -> None:
     ref = specs.strategy_ref(specs.parse_strategy("probe+scratch", shelf), shelf)
-    assert (ref.name, ref.transfers, ref.external_data) == ("probe+scratch", False, "unlabeled")
+    assert (ref.name, ref.transfers, ref.external_data) == ("probe+scratch", True, "unlabeled")
     assert [part.source is None for part in ref.parts] == [False, True]
 
 

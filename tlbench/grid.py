@@ -16,7 +16,7 @@ from tlbench.setups import Setup
 from tlbench.strategy import ExternalData, Family
 from tlbench.task import Budget
 
-PROTOCOL = "tlbench-1"
+PROTOCOL = "tlbench-2"
 """Version of everything that the core decides and that can move a score. Raised when such code changes."""
 
 PrecisionPolicy = Literal["auto", "fp32", "bf16"]

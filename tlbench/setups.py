@@ -94,19 +94,22 @@ class FixedSteps:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Train until the watched loss stops falling, at most `cap` times the recipe's steps.
+    """Train at a constant rate until nothing improves any more, then let the rate fall to 0.
 
-    Watches validation loss, or training loss at budgets of 100 and below.
+    Watches validation loss and score, or training loss at budgets of 100 and below; starts to lose patience
+    only after the steps that `FixedSteps` would take.
 
     Attributes:
-        cap: Upper bound, in multiples of the steps that `FixedSteps` would take.
-        patience: Evaluations without an improvement by `tolerance` (relative) after which training stops.
-        tolerance: Smallest relative improvement that counts.
+        cap: Upper bound on all steps, in multiples of those of `FixedSteps`.
+        patience: Evaluations without an improvement after which the rate falls.
+        tolerance: Smallest relative improvement of the loss that counts, against the last one that counted.
+        cooldown: Length of the linear fall to 0, in multiples of the steps of `FixedSteps`.
     """
 
     cap: float = 5.0
     patience: int = 3
     tolerance: float = 0.005
+    cooldown: float = 0.4
 
 
 Stop = FixedSteps | Plateau

@@ -111,7 +111,7 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
     return StrategyRef(
         label(parts),
         data,
-        all(part.transfers for part in parts),
+        all(part.transfers for part in parts) or any(part.external_data != "none" for part in parts),
         max((part.external_data for part in parts), key=levels.index),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import GenerationConfig
 
 from tlbench.engine.dropout import ATTENTION, register, replace_dropout
 from tlbench.errors import UserError
@@ -171,10 +171,17 @@ def _auto(source: Source) -> Any:
 
 def _inner(trunk: nn.Module, source: Source) -> nn.Module:
     """Return the part that is used: the encoder of an encoder-decoder unless it generates."""
+    if source.generates:
+        # Checkpoints ship decoding settings of their own; a scratch twin has none. Both decode alike here.
+        known: Any = trunk.generation_config
+        trunk.generation_config = GenerationConfig(
+            decoder_start_token_id=known.decoder_start_token_id, bos_token_id=known.bos_token_id
+        )
     if source.generates or source.architecture.family != "encoder-decoder":
         return trunk
-    get_encoder: Callable[[], nn.Module] = trunk.get_encoder  # type: ignore[assignment]
-    return get_encoder()
+    whole: Any = trunk
+    encoder: nn.Module = whole.get_encoder()
+    return encoder
 
 
 def _no_pooler(source: Source) -> dict[str, Any]:

@@ -33,10 +33,11 @@ class Job:
         train: Encoded training examples.
         validation: Encoded validation examples; may hold none.
         phase: What is trained, how, and until when.
-        select_last: Take the last step instead of the best validation loss (budgets of 100 and below).
+        select_last: Take the last step instead of the best on validation (budgets of 100 and below).
         seeds: Seeds of the streams `order` and `dropout`.
         precision: Numeric precision.
         micro_batch: Examples that fit into memory at once, on each rank.
+        score: Returns the primary metric on the validation examples; `None` selects by loss alone.
         progress: Called with the share of the work done, 0..1.
     """
 
@@ -47,6 +48,7 @@ class Job:
     seeds: dict[str, int]
     precision: Precision
     micro_batch: int
+    score: Callable[[], float] | None = None
     progress: Callable[[float], None] = lambda share: None
 
 
@@ -78,6 +80,28 @@ def fit(machine: Machine, job: Job, place: Place) -> Fitted:
     return _Training(machine, job, place).run()
 
 
+class _Watch:
+    """Notices when neither loss nor score has improved for a plateau's patience."""
+
+    def __init__(self, plateau: Plateau | None) -> None:
+        self.plateau = plateau
+        self.loss, self.score, self.waiting = math.inf, -math.inf, 0
+
+    def stalled(self, loss: float, score: float, patient: bool) -> bool:
+        """Take one evaluation; `patient` ones are looked at but never counted."""
+        if self.plateau is None:
+            return False
+        # The references move only with an improvement that counts, so that slow progress adds up.
+        better_loss = loss < self.loss * (1 - self.plateau.tolerance)
+        better_score = score > self.score
+        if better_loss:
+            self.loss = loss
+        if better_score:
+            self.score = score
+        self.waiting = 0 if better_loss or better_score or patient else self.waiting + 1
+        return self.waiting >= self.plateau.patience
+
+
 class _Training:
     """One run of the loop: its state is what the steps share."""
 
@@ -88,13 +112,15 @@ class _Training:
         self.optimizer = optimizer.build(machine.trunk, machine.head, recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.moving = [p for p in machine.parameters() if p.requires_grad]
-        self.usual = planned_steps(recipe, job.train.examples)
+        self.usual = planned_steps(recipe, len(job.train))
         self.plateau = job.phase.stop if isinstance(job.phase.stop, Plateau) else None
         self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
+        self.cooling = math.ceil(self.usual * self.plateau.cooldown) if self.plateau else 0
         self.every = max(1, self.usual // _EVALUATIONS)
         self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps")
-        self.best, self.waiting = math.inf, 0
+        self.best: tuple[float, float] | None = None
         self.best_weights: list[torch.Tensor] = []
+        self.watch = _Watch(self.plateau)
 
     def run(self) -> Fitted:
         start = time.perf_counter()
@@ -102,9 +128,11 @@ class _Training:
         torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)
         batches = self._batches()
         recent: list[torch.Tensor] = []
-        for step in range(1, self.total + 1):
+        step = 0
+        while step < self.total:
+            step += 1
             recent.append(self._step(step, next(batches)))
-            if (step % self.every == 0 or step == self.total) and self._evaluate(step, recent):
+            if (step % self.every == 0 or step == self.total) and not self._evaluate(step, recent):
                 break
         self._restore()
         self.fitted.seconds = time.perf_counter() - start
@@ -146,38 +174,48 @@ class _Training:
         return contextlib.nullcontext() if last else self.place.accelerator.no_sync(self.wrapped)
 
     def _schedule(self, step: int) -> float:
-        """Return the factor on the learning rate: linear warm-up, then linear to 0, or constant for a plateau."""
+        """Return the factor on the learning rate.
+
+        A linear warm-up, then linear to 0; under a plateau stop constant first and linear to 0 over the last steps.
+        """
         warm = max(1, round(self.usual * self.recipe.warmup))
         if step <= warm:
             return step / warm
-        return 1.0 if self.plateau else (self.total - step + 1) / (self.total - warm + 1)
+        falling = self.cooling if self.plateau else self.total - warm
+        return min(1.0, (self.total - step + 1) / (falling + 1))
 
     def _evaluate(self, step: int, recent: list[torch.Tensor]) -> bool:
-        """Take both losses, keep the best weights, and return whether training ends here."""
+        """Take the losses and the score, keep the best weights, and return whether training is sound."""
         train_loss = float(self.place.sum(torch.stack(recent)).mean())
         recent.clear()
         if not math.isfinite(train_loss):
             self.fitted.stop_reason = "diverged"
-            return True
-        validation = mean_loss(self.machine, self.job.validation, self.job.precision, self.place)
-        point = {"step": step, "train_loss": train_loss}
-        if validation is not None:
-            point["validation_loss"] = validation
-        self.fitted.curve.append(point)
-        watched = train_loss if self.job.select_last or validation is None else validation
-        if not self.job.select_last and validation is not None and validation < self.best:
-            self.fitted.best_step = step
-            self.best_weights = [p.detach().clone() for p in self.moving]
-        improved = watched < self.best * (1 - (self.plateau.tolerance if self.plateau else 0.0))
-        self.best = min(self.best, watched)
-        return self._stalled(improved)
-
-    def _stalled(self, improved: bool) -> bool:
-        self.waiting = 0 if improved else self.waiting + 1
-        if self.plateau is None or self.waiting < self.plateau.patience or self.fitted.steps < self.usual:
             return False
-        self.fitted.stop_reason = "plateau"
+        point = {"step": step, "train_loss": train_loss}
+        loss = mean_loss(self.machine, self.job.validation, self.job.precision, self.place)
+        if loss is not None:
+            point["validation_loss"] = loss
+            score = self.job.score() if self.job.score else 0.0
+            if self.job.score:
+                point["validation_score"] = score
+            self._keep(step, (score, -loss))
+        self.fitted.curve.append(point)
+        self._watch_plateau(step, train_loss, loss, point.get("validation_score", 0.0))
         return True
+
+    def _keep(self, step: int, quality: tuple[float, float]) -> None:
+        """Remember the weights if they are the best so far: by validation score, ties by validation loss."""
+        if not self.job.select_last and (self.best is None or quality > self.best):
+            self.best, self.fitted.best_step = quality, step
+            self.best_weights = [p.detach().clone() for p in self.moving]
+
+    def _watch_plateau(self, step: int, train_loss: float, loss: float | None, score: float) -> None:
+        """Begin the fall of the rate when nothing improves any more; there must be room left for it."""
+        watched = train_loss if self.job.select_last or loss is None else loss
+        stalled = self.watch.stalled(watched, score, patient=step < self.usual)
+        if stalled and self.fitted.stop_reason == "cap" and step + self.cooling < self.total:
+            self.total = step + self.cooling
+            self.fitted.stop_reason = "plateau"
 
     def _restore(self) -> None:
         """Leave the machine with the selected weights."""

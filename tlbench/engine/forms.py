@@ -82,8 +82,10 @@ class Form(ABC):
         elif self.pooled:
             hidden = self.pool(hidden, batch["attention_mask"])
         assert machine.head is not None
-        scores: torch.Tensor = machine.head(hidden)
-        return scores.float()
+        # Logits rounded to bfloat16 tie; the head is cheap, so it runs in float32 under any autocast.
+        with torch.autocast(hidden.device.type, enabled=False):
+            scores: torch.Tensor = machine.head(hidden.float())
+        return scores
 
     def pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return one vector per row, (rows, width), from (rows, tokens, width): masked mean or first token."""

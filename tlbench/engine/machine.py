@@ -70,7 +70,9 @@ class Machine(nn.Module):
         """Say which weights move: all, the head alone, or adapters and head."""
         self.head_only = trainable == "head"
         if trainable == "adapters":
-            return  # peft has frozen everything but its own weights
+            for name, p in self.trunk.named_parameters():
+                p.requires_grad_("lora_" in name)
+            return
         for p in self.trunk.parameters():
             p.requires_grad_(trainable == "all" or self.form.generates)
         if self.head_only and self.form.generates:

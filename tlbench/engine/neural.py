@@ -16,11 +16,12 @@ from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Fitted, Job, fit
 from tlbench.engine.machine import Machine, build
-from tlbench.engine.measure import Clock
+from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
 from tlbench.engine.predict import features, predict
 from tlbench.grid import PROTOCOL, Cell, stream
+from tlbench.kinds import kind_named
 from tlbench.learned import Learned
 from tlbench.setups import Phase, Random
 from tlbench.stages.store import StageStore
@@ -81,12 +82,26 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     counts = machine.counts()
     bench.clock.lap("prepare")
     phase = condition.setup.phases[0]
-    frozen = phase.trainable == "head" and not isinstance(condition.setup.weights, Random)
+    # Features stand for the trunk only if no phase moves it.
+    frozen = all(p.trainable == "head" for p in condition.setup.phases) and not isinstance(
+        condition.setup.weights, Random
+    )
     if frozen:
         machine.to(bench.place.device)
         encoded = {name: _with_features(machine, parts[name], one, cell, bench) for name, one in encoded.items()}
     small = condition.budget != "full" and condition.budget <= LAST_STEP_BUDGET
-    fitted = _fit(machine, encoded, condition.setup.phases, bench, seeds, micro, small)
+    job = Job(
+        encoded["train"],
+        encoded["validation"],
+        phase,
+        small,
+        seeds,
+        bench.precision,
+        micro,
+        None if small else _scorer(cell, data, machine, encoded["validation"], bench),
+        bench.progress,
+    )
+    fitted = _fit(machine, job, condition.setup.phases, bench.place)
     bench.clock.lap("train")
     validation = (
         predict(machine, data.validation, encoded["validation"], bench.precision, bench.place)
@@ -109,22 +124,33 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     return Learned(validation, test, training, model, _flops(counts, fitted, encoded, frozen))
 
 
-def _fit(
-    machine: Machine,
-    encoded: Mapping[str, Encoded],
-    phases: tuple[Phase, ...],
-    bench: Bench,
-    seeds: dict[str, int],
-    micro: int,
-    small: bool,
-) -> Fitted:
+def _scorer(
+    cell: Cell, data: CellData, machine: Machine, validation: Encoded, bench: Bench
+) -> Callable[[], float] | None:
+    """Return what scores the machine on the validation examples while it trains.
+
+    `None` without examples, for regression (its loss is as good) and for generation (decoding costs too much).
+    """
+    task = cell.condition.task
+    if not data.validation or task.kind in ("text-regression", "text-generation"):
+        return None
+    metric = kind_named(task.kind).metric(task.metric)
+
+    def score() -> float:
+        predictions = predict(machine, data.validation, validation, bench.precision, bench.place)
+        return float(metric.score(metric.statistics(data.validation, predictions, data.task.all_labels))[0])
+
+    return score
+
+
+def _fit(machine: Machine, first: Job, phases: tuple[Phase, ...], place: Place) -> Fitted:
     """Train the phases one after the other and add up what they report."""
     total = Fitted()
     for number, phase in enumerate(phases):
         if number:
             machine.release(phase.trainable)
-        job = Job(encoded["train"], encoded["validation"], phase, small, seeds, bench.precision, micro, bench.progress)
-        fitted = fit(machine, job, bench.place)
+        seeds = {purpose: (seed + number) % 2**63 for purpose, seed in first.seeds.items()}
+        fitted = fit(machine, replace(first, phase=phase, seeds=seeds), place)
         shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
         total = replace(
             fitted,
@@ -151,7 +177,7 @@ def _with_features(
         "model": condition.model,
         "kind": condition.task.kind,
         "precision": bench.precision,
-        "place": [str(bench.place.device.type), torch.get_num_threads(), torch.__version__],
+        "numerics": numerics(bench.place, bench.precision)["class"],
         "tokens": digest(
             [
                 encoded.tokens.flat.tolist(),

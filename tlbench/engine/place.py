@@ -25,9 +25,11 @@ class Place:
     def __init__(self) -> None:
         """Join the process group that torchrun or accelerate launch prepared, or stand alone."""
         # Without a GPU the ranks find each other only if Accelerate is told that the CPU is meant.
-        cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
+        cpu = not torch.cuda.is_available()
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=cpu, kwargs_handlers=[unused])
+        self.accelerator = Accelerator(
+            cpu=cpu, mixed_precision="no", gradient_accumulation_steps=1, kwargs_handlers=[unused]
+        )
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes
         self.device: torch.device = self.accelerator.device
