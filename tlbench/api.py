@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlbench.errors import UserError
 from tlbench.planning import DEFAULT_STRATEGIES, Plan, Request, make_plan
-from tlbench.records import Record, Store
+from tlbench.records import Record, Store, current
 from tlbench.registry import Registry
 from tlbench.runner import Reporter, Silent, Todo, fresh_folder, lock, run_here, todo
 from tlbench.sources import DataSource
@@ -65,8 +66,13 @@ class Ran:
 
     @property
     def failures(self) -> list[Record]:
-        """Return the records of this run that failed."""
-        return [record for record in self.records if record.status == "failed"]
+        """Return the records of the request's cells that failed, in this run or in the one that it resumed."""
+        content = json.loads((self.folder / "board.json").read_text(encoding="utf-8"))
+        if not any(row["states"]["failed"] for row in content["rows"]):
+            return []
+        wanted = {cell.key for cell in self.plan.cells}
+        records, _ = current(Store(self.folder).load())
+        return [record for record in records if record.status == "failed" and record.key in wanted]
 
 
 def execute(
@@ -90,6 +96,7 @@ def execute(
     if rank != 0:
         return _follow(request, options, source, plugins, registry, plan, store)
     with lock(folder):
+        store.check()
         work = todo(plan, store, options.retry_failed)
         records = _work(request, options, source, plugins, registry, work, store, reporter or Silent())
         markdown = write_board(folder)

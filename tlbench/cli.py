@@ -140,7 +140,7 @@ def run_command(**given: Any) -> None:
     for name, reason in ran.plan.unavailable.items():
         _say(f"left out: {name}: {reason}")
     if ran.failures:
-        _say(f"{len(ran.failures)} cells failed; the first: {ran.failures[0].reason}")
+        _say(f"{len(ran.failures)} cells failed (--retry-failed runs them again); the first: {ran.failures[0].reason}")
         sys.exit(1)
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tlbench.grid import PROTOCOL, Cell, TaskRef, subset
 from tlbench.kinds import Kind, kind_named
 from tlbench.model import file_sha256
 from tlbench.sources import DataSource
-from tlbench.task import Example, Span, Splits, Task
+from tlbench.task import Example, QuestionExample, Span, Splits, Task, TextExample, TokenExample
 
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -84,6 +84,17 @@ def _code(task: Task) -> str | None:
     """Return the hash of the file that defines a task, so that an edited task is prepared anew."""
     path = getattr(sys.modules.get(type(task).__module__), "__file__", None)
     return file_sha256(Path(path)) if path and Path(path).is_file() else None
+
+
+def without_answer(example: Example) -> Example:
+    """Return an example as a learner may see it at prediction: its label, tags, answers or targets are gone."""
+    if isinstance(example, TextExample):
+        return replace(example, label="" if isinstance(example.label, str) else 0.0)
+    if isinstance(example, TokenExample):
+        return replace(example, tags=(None,) * len(example.words))
+    if isinstance(example, QuestionExample):
+        return replace(example, answers=())
+    return replace(example, targets=())
 
 
 def cell_data(cell: Cell, data: TaskData) -> CellData:

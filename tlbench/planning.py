@@ -67,12 +67,13 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     """
     _check_numbers(request)
     unavailable: dict[str, str] = {}
-    tasks = _tasks(request, registry, source, unavailable)
+    architectures: dict[str, Architecture | None] = {}
+    # Wrong names show before any data are read.
     strategies = [parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)]
     models = [model_named(name, registry) for name in request.models]
-    architectures: dict[str, Architecture | None] = {}
-    for model in models:  # a wrong name shows before any data are read
+    for model in models:
         _architecture(model, architectures, source, unavailable)
+    tasks = _tasks(request, registry, source, unavailable)
     refs = {task.name: _task_ref(task, registry, source) for task in tasks}
     reasons: dict[str, str] = {}
     conditions: dict[str, tuple[Condition, str | None]] = {}
@@ -122,9 +123,9 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
         else:
             names[name] = True
     chosen = []
-    for name, outright in names.items():
-        task = registry.task(name)
-        reason = task.unavailable(source)
+    for task, outright in [(registry.task(name), outright) for name, outright in names.items()]:
+        name = task.name
+        reason = _why_not(task, registry, source)
         if reason and outright:
             raise UserError(f"task {name!r} is not available: {reason}")
         if reason:
@@ -132,6 +133,20 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
         else:
             chosen.append(task)
     return chosen
+
+
+def _why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
+    """Return why a task cannot be used here; a fault of its plugin is a reason too and stops nothing else."""
+    try:
+        reason = task.unavailable(source)
+        if not reason:
+            _task_ref(task, registry, source)
+    except UserError as error:
+        return str(error)
+    except Exception as error:
+        origin = registry.origin("tasks", task.name).title
+        return f"its plugin {origin} is faulty ({type(error).__name__}: {error}): correct the plugin"
+    return reason
 
 
 def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:

@@ -118,6 +118,15 @@ class Store:
         """Return the keys of all cells that have a record, without reading one."""
         return {name.partition("-")[0] for name in self.names()}
 
+    def check(self) -> None:
+        """Check every record against the hash in its name, before hours are spent beside a damaged one.
+
+        Raises:
+            UserError: a record is truncated or was edited by hand; says which file.
+        """
+        for name in self.names():
+            self.content(name)
+
     def write(self, outcome: Outcome) -> Record:
         """Store an outcome as a record and return it.
 

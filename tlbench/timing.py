@@ -42,9 +42,9 @@ def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: 
         return (
             prepared
             + evaluated * (1 + len(train) / max(1, len(test)))
-            + 0.003 * planned_steps(phase.recipe, train.examples)
+            + 0.003 * planned_steps(phase.recipe, len(train))
         )
-    steps = planned_steps(phase.recipe, train.examples) * share
+    steps = planned_steps(phase.recipe, len(train)) * share
     each = _step_seconds(machine, train, shop, cell, seeds)
     return prepared + steps * each + evaluated
 

@@ -57,7 +57,7 @@ def load_tokenizer(source: Source) -> Any:
     Raises:
         UserError: the model has none, or none that reports character offsets.
     """
-    return _tokenizer(_place_of(source), source.model.revision, source.model.trust_remote_code, source.offline)
+    return _tokenizer(_place_of(source), _revision(source), source.model.trust_remote_code, source.offline)
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +127,7 @@ def _pretrained(key: _Key) -> nn.Module:
             torch.manual_seed(0)  # weights that the checkpoint lacks must not depend on earlier cells
             trunk = _auto(source).from_pretrained(
                 _place_of(source),
-                revision=source.model.revision,
+                revision=_revision(source),
                 dtype=torch.float32,
                 use_safetensors=True,
                 attn_implementation=_attention(source.architecture),
@@ -148,7 +148,7 @@ def _from_config(source: Source) -> nn.Module:
 
     config = AutoConfig.from_pretrained(
         _place_of(source),
-        revision=source.model.revision,
+        revision=_revision(source),
         local_files_only=source.offline,
         trust_remote_code=source.model.trust_remote_code,
     )
@@ -198,6 +198,11 @@ def _attention(architecture: Architecture) -> str:
 def _place_of(source: Source) -> str:
     folder = source.model.folder()
     return str(folder) if folder is not None else source.model.reference
+
+
+def _revision(source: Source) -> str | None:
+    """Return the commit that the cell's key holds, so that a branch that moved in between cannot slip in."""
+    return source.architecture.identity.get("commit") or source.model.revision
 
 
 def _check_weights(model: Model) -> None:
