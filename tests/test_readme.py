@@ -32,7 +32,8 @@ def test_readme_first_task_runs_as_printed(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design"))]
+    "name",
+    ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design")), "results/README.md"],
 )
 def test_documents_link_only_to_files_that_exist(name: str) -> None:
     page = ROOT / name
