@@ -39,7 +39,7 @@ UPWARD = {
 """Exceptions: (importer, imported). the package names its API."""
 
 TORCH = ("torch", "transformers", "accelerate", "peft", "safetensors", "sentence_transformers")
-TORCH_AT_TOP = {"engine", "stages"}
+TORCH_AT_TOP = {"engine", "stages", "timing"}
 TORCH_INSIDE = {*TORCH_AT_TOP, "workshop", "api", "executors"}
 STDLIB = frozenset(sys.stdlib_module_names)
 

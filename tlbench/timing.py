@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from tlbench.cells import Shop
 from tlbench.data import CellData
@@ -67,6 +68,7 @@ def _step_seconds(machine: Machine, train: Encoded, shop: Shop, cell: Cell, seed
     return fit(machine, replace(job, phase=replace(job.phase, recipe=recipe)), shop.place).seconds / _STEPS
 
 
+@torch.no_grad()
 def _prediction_seconds(machine: Machine, test: Encoded, shop: Shop) -> float:
     """Return the seconds of predicting the test split, from two of its batches."""
     machine.to(shop.place.device).eval()
