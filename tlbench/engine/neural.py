@@ -23,10 +23,11 @@ from tlbench.engine.predict import features, predict
 from tlbench.grid import PROTOCOL, Cell, stream
 from tlbench.kinds import kind_named
 from tlbench.learned import Learned
-from tlbench.setups import Phase, Random
+from tlbench.setups import FixedSteps, Phase, Plateau, Random
 from tlbench.stages.store import StageStore
 from tlbench.task import Example
 
+_SCHEDULES = {FixedSteps: "linear warm-up, linear to 0", Plateau: "linear warm-up, constant, linear to 0"}
 LAST_STEP_BUDGET = 100
 """Up to this budget the validation part is too small to choose by: the last step is taken."""
 
@@ -115,9 +116,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
         "optimizer": phase.recipe.optimizer,
         "batch_size": phase.recipe.batch_size,
         "micro_batch": micro,
-        "schedule": "linear warm-up, constant"
-        if fitted.stop_reason in ("plateau", "cap")
-        else "linear warm-up, linear to 0",
+        "schedule": _SCHEDULES[type(phase.stop)],
         **asdict(fitted),
     }
     model = {**counts, "init": "random" if isinstance(condition.setup.weights, Random) else "pretrained"}
