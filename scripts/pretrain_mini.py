@@ -1,8 +1,9 @@
 """Pre-train `tlbench-mini`, a small T5-like encoder-decoder, on the training side of the embedded corpora.
 
 Span corruption (T5, arXiv:1910.10683) on packed sequences, AdamW with each step scaled by the tensor's root
-mean square (nanoT5, arXiv:2309.02373), dropout 0, bfloat16 autocast on float32 weights. The data order and
-the masks are functions of the seed and the step, so that a killed run continues exactly from its checkpoint:
+mean square (nanoT5, arXiv:2309.02373), dropout 0, float32 weights, bfloat16 autocast where it is faster. The
+data order and the masks are functions of the seed and the step, so that a killed run continues exactly from
+its checkpoint:
 
     OMP_WAIT_POLICY=PASSIVE python scripts/pretrain_mini.py --minutes 45 --tokens 24000000
 
@@ -32,6 +33,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 import tlbench
+from tlbench.engine.precision import Precision, autocast, choose
 
 Tokens = NDArray[np.int64]
 
@@ -74,7 +76,7 @@ class Recipe:
     vocabulary: int = 8192
     width: int = 256
     hidden: int = 704
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     seed: int = 0
 
@@ -268,12 +270,15 @@ def corrupt_all(rows: NDArray[Any], recipe: Recipe, generator: np.random.Generat
             torch.from_numpy(np.stack([targets for _, targets in pairs])))
 
 
-def token_losses(model: T5ForConditionalGeneration, inputs: Tensor, targets: Tensor) -> Tensor:
+def token_losses(
+    model: T5ForConditionalGeneration, inputs: Tensor, targets: Tensor, precision: Precision = "fp32"
+) -> Tensor:
     """Return the cross-entropy of every target token in nats, float32, same shape as `targets`."""
     shifted = torch.cat([torch.full_like(targets[:, :1], PAD), targets[:, :-1]], dim=1)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast(precision, torch.device("cpu")):
         logits = model(input_ids=inputs, decoder_input_ids=shifted, use_cache=False).logits
-    return nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
+    rows = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    return rows.view_as(targets)
 
 
 # --- training ---------------------------------------------------------------------------------------------
@@ -317,8 +322,8 @@ def schedule(recipe: Recipe, progress: float) -> float:
 class Run:
     """A pre-training run: its state is a model, an optimizer and a few numbers, and lies in one file."""
 
-    def __init__(self, recipe: Recipe, documents: Documents) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, documents: Documents, precision: Precision = "fp32") -> None:
+        self.recipe, self.precision = recipe, precision
         self.identity = {**asdict(recipe), "corpus": hashlib.sha256(documents.flat.tobytes()).hexdigest()}
         self.stream = Stream(documents, recipe)
         self.model = build_model(recipe)
@@ -349,7 +354,7 @@ class Run:
         generator = np.random.default_rng([self.recipe.seed, 2, self.step])
         inputs, targets = corrupt_all(self.stream.batch(self.step), self.recipe, generator)
         self.model.train()
-        loss = token_losses(self.model, inputs, targets).mean()
+        loss = token_losses(self.model, inputs, targets, self.precision).mean()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
@@ -477,7 +482,8 @@ def card(run: Run, held_out: HeldOut, corpus: Corpus) -> str:
     fields = asdict(recipe) | {
         "parameters": run.size / 1e6, "tokens": run.tokens / 1e6, "steps": run.step,
         "minutes": run.seconds / 60, "speed": run.tokens / run.seconds, "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "betas": BETAS, "clip": CLIP, "french_repeats": corpus.french_repeats,
+        "torch": torch.__version__, "precision": run.precision, "betas": BETAS, "clip": CLIP,
+        "french_repeats": corpus.french_repeats,
         "french_share": FRENCH_SHARE, "training_tokens": len(corpus.train.flat) / 1e6,
         "epochs": run.tokens / len(corpus.train.flat), "encoder_length": held_out.inputs.shape[1],
         "decoder_length": held_out.targets.shape[1], "held_out_documents": len(corpus.held_out.starts) - 1,
@@ -511,7 +517,8 @@ def main() -> None:
     recipe = Recipe(tokens=given.tokens, minutes=given.minutes, batch=given.batch, step_size=given.step_size)
     given.work.mkdir(parents=True, exist_ok=True)
     corpus = prepare(tlbench.DataSource(offline=True), recipe.vocabulary, given.work)
-    run, held_out = Run(recipe, corpus.train), HeldOut(corpus.held_out, corpus.train, recipe)
+    precision = choose("auto", torch.device("cpu"), tlbench.DataSource().cache)
+    run, held_out = Run(recipe, corpus.train, precision), HeldOut(corpus.held_out, corpus.train, recipe)
     checkpoint = given.work / "checkpoint.pt"
     if checkpoint.is_file():
         run.load(checkpoint)

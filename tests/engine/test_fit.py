@@ -15,7 +15,7 @@ import torch
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import neural
 from tlbench.engine.encoding import evaluation_batches, training_batches
-from tlbench.engine.fit import Fitted, Job, fit, mean_loss, planned_steps
+from tlbench.engine.fit import Fitted, Job, fit, planned_steps, validate
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
 from tlbench.grid import Cell
@@ -36,9 +36,14 @@ def phase_of(family: str, steps: int, **changes: Any) -> Phase:
     """Return a phase with a rate that suits a tiny model."""
     rate = RATES[family]
     recipe = Recipe(
-        optimizer="rms-adamw" if family == "encoder-decoder" else "adamw", learning_rate=rate,
-        head_learning_rate=5 * rate if family == "encoder-decoder" else rate, epochs=1e-6, min_steps=steps,
-        weight_decay=0.0, max_length=64, max_target_length=12,
+        optimizer="rms-adamw" if family == "encoder-decoder" else "adamw",
+        learning_rate=rate,
+        head_learning_rate=5 * rate if family == "encoder-decoder" else rate,
+        epochs=1e-6,
+        min_steps=steps,
+        weight_decay=0.0,
+        max_length=64,
+        max_target_length=12,
     )
     return Phase(recipe=replace(recipe, **changes))
 
@@ -46,8 +51,15 @@ def phase_of(family: str, steps: int, **changes: Any) -> Phase:
 def job_of(machine: Machine, toys: ModuleType, task: str, phase: Phase, **changes: Any) -> Job:
     """Return a job on 64 toy examples and 16 of validation."""
     train, validation = toys.examples(task, 64), toys.examples(task, 16, "validation")
-    job = Job(machine.form.encode(train), machine.form.encode(validation), phase, False, SEEDS, "fp32",
-              phase.recipe.batch_size)
+    job = Job(
+        machine.form.encode(train),
+        machine.form.encode(validation),
+        phase,
+        False,
+        SEEDS,
+        "fp32",
+        phase.recipe.batch_size,
+    )
     return replace(job, **changes)
 
 
@@ -58,9 +70,9 @@ def test_scratch_twin_fits_64_examples(
     phase = phase_of(family, STEPS[kind][family])
     machine = machine_of(kind, family, Setup(weights=Random(), phases=(phase,)), **toys.without_dropout(family))
     job = job_of(machine, toys, toys.KINDS[kind], phase, select_last=True)
-    before = mean_loss(machine, job.train, "fp32", place)
+    before = validate(machine, job.train, "fp32", place, False)[0]
     fit(machine, replace(job, validation=replace(job.validation, examples=0)), place)
-    after = mean_loss(machine, job.train, "fp32", place)
+    after = validate(machine, job.train, "fp32", place, False)[0]
     assert after < 0.05 * before
 
 
@@ -103,7 +115,9 @@ def test_best_validation_loss_is_restored(trained: Callable[..., Any], place: Pl
     fitted, machine, job = trained(phase_of("encoder", 60, learning_rate=0.02))
     losses = {point["step"]: point["validation_loss"] for point in fitted.curve}
     assert fitted.best_step == min(losses, key=losses.__getitem__)
-    assert mean_loss(machine, job.validation, "fp32", place) == pytest.approx(losses[fitted.best_step], rel=1e-6)
+    assert validate(machine, job.validation, "fp32", place, False)[0] == pytest.approx(
+        losses[fitted.best_step], rel=1e-6
+    )
 
 
 def test_micro_batches_leave_the_losses_as_they_are(trained: Callable[..., Any]) -> None:

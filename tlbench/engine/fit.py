@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,7 @@ class Job:
         seeds: Seeds of the streams `order` and `dropout`.
         precision: Numeric precision.
         micro_batch: Examples that fit into memory at once, on each rank.
-        score: Returns the primary metric on the validation examples; `None` selects by loss alone.
+        score: Turns the raw output of each validation row into the primary metric; `None` selects by loss alone.
         progress: Called with the share of the work done, 0..1.
     """
 
@@ -48,7 +48,7 @@ class Job:
     seeds: dict[str, int]
     precision: Precision
     micro_batch: int
-    score: Callable[[], float] | None = None
+    score: Callable[[Sequence[Any]], float] | None = None
     progress: Callable[[float], None] = lambda share: None
 
 
@@ -192,13 +192,13 @@ class _Training:
             self.fitted.stop_reason = "diverged"
             return False
         point = {"step": step, "train_loss": train_loss}
-        loss = mean_loss(self.machine, self.job.validation, self.job.precision, self.place)
+        judge = self.job.score
+        loss, rows = validate(self.machine, self.job.validation, self.job.precision, self.place, judge is not None)
         if loss is not None:
             point["validation_loss"] = loss
-            score = self.job.score() if self.job.score else 0.0
-            if self.job.score:
-                point["validation_score"] = score
-            self._keep(step, (score, -loss))
+            if judge:
+                point["validation_score"] = judge(rows)
+            self._keep(step, (point.get("validation_score", 0.0), -loss))
         self.fitted.curve.append(point)
         self._watch_plateau(step, train_loss, loss, point.get("validation_score", 0.0))
         return True
@@ -229,15 +229,36 @@ class _Training:
 
 
 @torch.no_grad()
-def mean_loss(machine: Machine, encoded: Encoded, precision: Precision, place: Place) -> float | None:
-    """Return the mean loss over encoded examples, the same number on 1 and on N ranks; `None` without examples."""
+def validate(
+    machine: Machine, encoded: Encoded, precision: Precision, place: Place, with_rows: bool
+) -> tuple[float | None, list[Any]]:
+    """Return the mean loss over encoded examples and, if asked, the raw output of each row, from one forward pass.
+
+    Both are the same on 1 and on N ranks.
+
+    Args:
+        machine: What is validated; left in eval mode.
+        encoded: Encoded examples; may hold none.
+        precision: Numeric precision.
+        place: Device and ranks.
+        with_rows: Whether raw outputs are wanted.
+
+    Returns:
+        Mean loss (`None` without examples), and one NumPy array per row in order (or nothing).
+    """
     if not encoded.examples:
-        return None
+        return None, []
     machine.eval()
     plan = evaluation_batches(encoded.tokens.lengths)
-    found: list[tuple[int, float]] = []
+    losses: list[tuple[int, float]] = []
+    rows: list[tuple[int, Any]] = []
     for index in range(place.rank, len(plan), place.world):
+        batch = encoded.batch(plan[index], place.device)
         with autocast(precision, place.device):
-            found.append((index, float(machine(encoded.batch(plan[index], place.device)))))
-    total: float = sum(loss for _, loss in sorted(place.gather(found)))
-    return total / machine.form.weight(encoded, range(len(encoded)))
+            scores = machine.form.scores(machine, batch)
+            losses.append((index, float(machine.form.loss(scores, batch))))
+        if with_rows:
+            rows += zip(plan[index], machine.form.rows(scores, batch), strict=True)
+    total: float = sum(loss for _, loss in sorted(place.gather(losses)))
+    by_row = dict(place.gather(rows)) if with_rows else {}
+    return total / machine.form.weight(encoded, range(len(encoded))), [by_row[row] for row in sorted(by_row)]

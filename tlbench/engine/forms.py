@@ -96,9 +96,13 @@ class Form(ABC):
 
     def raw(self, machine: Machine, batch: Batch) -> list[Any]:
         """Return what decoding needs of each row of a batch, as NumPy arrays."""
-        scores = self.scores(machine, batch).cpu().numpy()
+        return self.rows(self.scores(machine, batch), batch)
+
+    def rows(self, scores: torch.Tensor, batch: Batch) -> list[Any]:
+        """Return the scores of a batch row by row, float32 NumPy arrays without padding."""
+        values = scores.cpu().numpy()
         lengths = batch["attention_mask"].sum(1).tolist()
-        return [row if self.pooled else row[:length] for row, length in zip(scores, lengths, strict=True)]
+        return [row if self.pooled else row[:length] for row, length in zip(values, lengths, strict=True)]
 
     @abstractmethod
     def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:

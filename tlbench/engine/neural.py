@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
         seeds,
         bench.precision,
         micro,
-        None if small else _scorer(cell, data, machine, encoded["validation"], bench),
+        None if small else _scorer(cell, data, machine, encoded["validation"]),
         bench.progress,
     )
     fitted = _fit(machine, job, condition.setup.phases, bench.place)
@@ -124,9 +124,9 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
 
 
 def _scorer(
-    cell: Cell, data: CellData, machine: Machine, validation: Encoded, bench: Bench
-) -> Callable[[], float] | None:
-    """Return what scores the machine on the validation examples while it trains.
+    cell: Cell, data: CellData, machine: Machine, validation: Encoded
+) -> Callable[[Sequence[Any]], float] | None:
+    """Return what scores the machine's raw output on the validation examples while it trains.
 
     `None` without examples, for regression (its loss is as good) and for generation (decoding costs too much).
     """
@@ -135,8 +135,8 @@ def _scorer(
         return None
     metric = kind_named(task.kind).metric(task.metric)
 
-    def score() -> float:
-        predictions = predict(machine, data.validation, validation, bench.precision, bench.place)
+    def score(rows: Sequence[Any]) -> float:
+        predictions = machine.form.decode(data.validation, validation, rows)
         return float(metric.score(metric.statistics(data.validation, predictions, data.task.all_labels))[0])
 
     return score
