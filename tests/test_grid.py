@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tlbench import api, cli
-from tlbench.canonical import digest
+from tlbench.canonical import added, canonical_json, digest
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, ModelRef, StrategyPart, StrategyRef, TaskRef, stream, subset
 from tlbench.planning import Request, make_plan
@@ -32,6 +32,20 @@ CELL = Cell(
     ),
     0,
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Grown:
+    """A value that gained a field after its keys were published."""
+
+    old: int = 1
+    new: int = added(0)
+
+
+def test_field_added_later_keeps_keys_until_it_is_used() -> None:
+    assert canonical_json(Grown()) == '{"old":1,"type":"Grown"}'
+    assert canonical_json(Grown(new=2)) == '{"new":2,"old":1,"type":"Grown"}'
+    assert Grown().new == 0
 
 
 def other(value: Any) -> list[Any]:

@@ -13,10 +13,22 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def added(default: Any) -> Any:
+    """Return a dataclass field that came after keys were published.
+
+    It is left out of the canonical form while it has its default, so that what does not use it keeps its key.
+
+    Args:
+        default: An immutable value, which must mean what the code did before the field existed.
+    """
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
 def plain(value: Any) -> Any:
     """Return `value` as JSON types only.
 
-    Dataclasses become dictionaries with a `type` entry, tuples become lists.
+    Dataclasses become dictionaries with a `type` entry, tuples become lists; fields that are `added` are left
+    out while they have their default.
 
     Raises:
         TypeError: the value holds something that has no canonical JSON form (a set, a float NaN, an object).
@@ -28,13 +40,18 @@ def plain(value: Any) -> Any:
             raise TypeError(f"{value!r} has no canonical form: a setting must be a finite number")
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
+        return {"type": type(value).__name__, **{name: plain(item) for name, item in settings(value).items()}}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     raise TypeError(f"{value!r} of type {type(value).__name__} has no canonical form: use JSON types or a dataclass")
+
+
+def settings(value: Any) -> dict[str, Any]:
+    """Return a dataclass's fields by name, without those that are `added` and have their default."""
+    held = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return {f.name: item for f, item in held.items() if not (f.metadata.get("added") and item == f.default)}
 
 
 def canonical_json(value: Any) -> str:

@@ -6,9 +6,10 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
+from tlbench.canonical import settings
 from tlbench.errors import UserError
 from tlbench.grid import StrategyPart, StrategyRef
 from tlbench.recipes import default_setup
@@ -105,7 +106,7 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
     """Return the composition as data."""
     levels: tuple[ExternalData, ...] = ("none", "unlabeled", "labeled")
     data = tuple(
-        StrategyPart(part.name, part.version, asdict(part), registry.origin("strategies", part.name).source)  # type: ignore[call-overload]
+        StrategyPart(part.name, part.version, settings(part), registry.origin("strategies", part.name).source)
         for part in parts
     )
     return StrategyRef(
