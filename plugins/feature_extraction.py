@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from tlbench import Offer, Phase, Recipe, Setup, Strategy
+from tlbench import Offer, Phase, Readout, Recipe, Setup, Strategy, added
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,14 @@ class FeatureExtraction(Strategy):
         epochs: Passes of the head over the features, in multiples of fine-tuning's.
         rate: Learning rate of the head in multiples of fine-tuning's (relative steps of T5-like models keep
             theirs). For generation epochs and rates stay those of fine-tuning, since the decoder learns.
+        layers: The head reads the mean of the hidden states of so many last layers.
+        pooling: How one vector is made of a text: as the `model` does, `mean` or `cls`.
     """
 
     epochs: float = 4.0
     rate: float = 3.0
+    layers: int = added(1)
+    pooling: Literal["model", "mean", "cls"] = added("model")
 
     name = "feature-extraction"
     summary = "train a head on the frozen model's features"
@@ -34,8 +39,10 @@ class FeatureExtraction(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Freeze the trunk and train the head longer."""
+        usual = (self.layers, self.pooling) == (1, "model")
         return replace(
             setup,
+            readout=setup.readout if usual else Readout(self.layers, self.pooling),
             phases=tuple(replace(phase, trainable="head", recipe=self._recipe(phase, offer)) for phase in setup.phases),
         )
 
@@ -56,4 +63,6 @@ class FeatureExtraction(Strategy):
         """Refuse decoder-only generation."""
         if offer.kind == "text-generation" and offer.family == "decoder":
             return "feature extraction of a decoder-only model has no encoder to freeze for generation"
+        if offer.kind == "text-generation" and (self.layers, self.pooling) != (1, "model"):
+            return "for generation the decoder reads the encoder's output: leave out layers and pooling"
         return None

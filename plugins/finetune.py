@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tlbench import Offer, Setup, Strategy
+from tlbench import Offer, Setup, Strategy, added
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,22 @@ class Finetune(Strategy):
 
     Held equal with every other neural strategy: labels, batch size, head, selection by validation loss. Adds
     nothing. Outside data: what the model was pre-trained on. Cost: forward and backward through everything.
+
+    Attributes:
+        layer_decay: Rate of each layer in multiples of that of the layer above it (Howard and Ruder 2018,
+            arXiv:1801.06146); 1 gives all layers the same rate.
     """
+
+    layer_decay: float = added(1.0)
 
     name = "finetune"
     summary = "train all weights from the pre-trained ones"
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
-        """Leave the default Setup as it is."""
-        return setup
+        """Leave the default Setup as it is, but for the layers' rates if they are to differ."""
+        if self.layer_decay == 1.0:
+            return setup
+        phases = (
+            replace(phase, recipe=replace(phase.recipe, layer_decay=self.layer_decay)) for phase in setup.phases
+        )
+        return replace(setup, phases=tuple(phases))

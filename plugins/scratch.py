@@ -1,4 +1,4 @@
-"""The matched no-transfer twin: the same architecture and tokenizer at random weights."""
+"""The no-transfer twins: the same architecture and tokenizer at random weights, whole or with two layers."""
 
 from __future__ import annotations
 
@@ -47,3 +47,28 @@ class Scratch(Strategy):
             for phase in setup.phases
         )
         return replace(setup, weights=Random(), phases=phases)
+
+
+@dataclass(frozen=True)
+class ScratchSmall(Scratch):
+    """Train a shallow copy of the architecture from random weights, as `scratch` does.
+
+    A deep random model may lose to its pre-trained twin only because it is too large for the labels at hand;
+    two layers of the same width and tokenizer are the usual smaller choice (Krishna et al. 2023,
+    arXiv:2209.14389, compare sizes). It is a baseline among others, not the twin of the delta vs scratch.
+
+    Held equal: tokenizer, width, optimizer family, labels, batch size, head, recipe of `scratch`. Differs: the
+    number of layers. Outside data: none but the tokenizer. Cost: below that of `scratch`.
+
+    Attributes:
+        layers: Blocks of each stack (at most the architecture's own number).
+    """
+
+    layers: int = 2
+
+    name = "scratch-small"
+    summary = "a two-layer copy of the architecture from random weights, to its plateau (no transfer)"
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Start `scratch` with fewer layers."""
+        return replace(super().prepare(setup, offer), weights=Random(layers=self.layers))

@@ -92,7 +92,7 @@ def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
     ("lora rank=4", "is malformed"),
     ("lora(rnk=4)", "strategy 'lora' has no field 'rnk': did you mean 'rank'?"),
     ("lora(4)", "strategy 'lora' has no field '4': its fields are rank, alpha, dropout, targets, rate"),
-    ("finetune(rate=1)", "strategy 'finetune' has no field 'rate': its fields are none"),
+    ("finetune(rate=1)", "strategy 'finetune' has no field 'rate': its fields are layer_decay"),
     ("lora(rank=four)", "field 'rank' is 'four', but it takes a int"),
     ("lora(rank=4.5)", "field 'rank' is 4.5, but it takes a int"),
     ("lora(rank=True)", "field 'rank' is True, but it takes a int"),

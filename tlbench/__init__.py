@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlbench.api import board, plan, run
+    from tlbench.canonical import added
     from tlbench.errors import UnsupportedError, UserError
     from tlbench.hookspecs import hookimpl
     from tlbench.model import Model
     from tlbench.registry import collect
     from tlbench.setups import (
+        Augment,
         FixedSteps,
         Learner,
         Lora,
+        Peft,
         Phase,
         Plateau,
         Pretrained,
         Random,
+        Readout,
         Recipe,
         Setup,
+        Ties,
     )
     from tlbench.sources import DataSource, HubFiles
     from tlbench.strategy import LearnerModel, Offer, Prediction, Strategy
@@ -42,11 +47,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": ("board", "plan", "run"),
+    "canonical": ("added",),
     "errors": ("UnsupportedError", "UserError"),
     "hookspecs": ("hookimpl",),
     "model": ("Model",),
     "registry": ("collect",),
-    "setups": ("FixedSteps", "Learner", "Lora", "Phase", "Plateau", "Pretrained", "Random", "Recipe", "Setup"),
+    "setups": ("Augment", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained", "Random",
+               "Readout", "Recipe", "Setup", "Ties"),
     "sources": ("DataSource", "HubFiles"),
     "strategy": ("LearnerModel", "Offer", "Prediction", "Strategy"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
@@ -55,10 +62,43 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DataSource", "Example", "FixedSteps", "GenerationExample", "HubFiles", "Learner", "LearnerModel", "Lora",
-    "Model", "Offer", "Phase", "Plateau", "Prediction", "Pretrained", "QuestionExample", "Random", "Recipe",
-    "Setup", "Span", "Splits", "Strategy", "Task", "TextExample", "TokenExample", "UnsupportedError", "UserError",
-    "__version__", "board", "collect", "hookimpl", "plan", "run",
+    "Augment",
+    "DataSource",
+    "Example",
+    "FixedSteps",
+    "GenerationExample",
+    "HubFiles",
+    "Learner",
+    "LearnerModel",
+    "Lora",
+    "Model",
+    "Offer",
+    "Peft",
+    "Phase",
+    "Plateau",
+    "Prediction",
+    "Pretrained",
+    "QuestionExample",
+    "Random",
+    "Readout",
+    "Recipe",
+    "Setup",
+    "Span",
+    "Splits",
+    "Strategy",
+    "Task",
+    "TextExample",
+    "Ties",
+    "TokenExample",
+    "UnsupportedError",
+    "UserError",
+    "__version__",
+    "added",
+    "board",
+    "collect",
+    "hookimpl",
+    "plan",
+    "run",
 ]
 
 

@@ -325,8 +325,12 @@ def _writes(strategy: Strategy) -> str | None:
 
 def _values(setup: Setup) -> dict[str, str]:
     """Return each part of a Setup as text."""
-    values: dict[str, Any] = {name: getattr(setup, name) for name in ("learner", "weights", "adapters")}
-    values |= {name: [getattr(phase, name) for phase in setup.phases] for name in ("trainable", "recipe", "stop")}
+    whole = ("learner", "weights", "adapters", "ties", "readout", "augment")
+    values: dict[str, Any] = {name: getattr(setup, name) for name in whole}
+    values |= {name: [getattr(phase, name) for phase in setup.phases] for name in ("recipe", "stop")}
+    values["trainable"] = [(phase.trainable, phase.unfreeze) for phase in setup.phases]
+    values["layer_decay"] = sorted({recipe.layer_decay for recipe in values["recipe"]})
+    values["recipe"] = [replace(recipe, layer_decay=1.0) for recipe in values["recipe"]]
     return {name: canonical_json(value) for name, value in values.items()}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tlbench.canonical import added
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -26,7 +28,13 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Random:
-    """Start from random weights of the same architecture; the tokenizer stays the model's own."""
+    """Start from random weights of the same architecture; the tokenizer stays the model's own.
+
+    Attributes:
+        layers: Blocks of each stack instead of the model's own number, or `None`.
+    """
+
+    layers: int | None = added(None)
 
 
 Weights = Pretrained | Random
@@ -49,7 +57,59 @@ class Lora:
     targets: Literal["query-value", "all-linear"] = "query-value"
 
 
-Adapter = Lora
+@dataclass(frozen=True)
+class Peft:
+    """Any other method of the `peft` library that adds modules to a trunk's layers.
+
+    Attributes:
+        method: Name of the method, in lower case, as the strategy `peft` lists them.
+        config: Settings of the method's own configuration class.
+    """
+
+    method: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+Adapter = Lora | Peft
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Blocks that share their weights (ALBERT, arXiv:1909.11942): runs of neighbours become one.
+
+    Attributes:
+        distinct: Different blocks that are left in each stack; each run starts from its lowest block's weights.
+    """
+
+    distinct: int
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What the head reads of the trunk.
+
+    Attributes:
+        last: The mean of the hidden states of so many last blocks; 1 reads the trunk's output.
+        pooling: `model` pools as the model was trained to, else `mean` or `cls`.
+    """
+
+    last: int = 1
+    pooling: Literal["model", "mean", "cls"] = "model"
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Altered copies of the training examples, made before training; ids end in `#1`, `#2` and so on.
+
+    Attributes:
+        methods: What is done, one method a copy in turn: `dropout`, `swap`, `noise`, `neighbour`, `mention`.
+        copies: Copies of each example.
+        share: Share of the words that a copy alters.
+    """
+
+    methods: tuple[str, ...]
+    copies: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +131,7 @@ class Recipe:
         max_length: Input tokens kept (per window for question answering).
         max_target_length: Target tokens kept, generation only.
         length_window: Batches are cut from windows of this many batches sorted by length (1: no grouping).
+        layer_decay: Each layer group's rate in multiples of that of the group above it; 1 treats all alike.
     """
 
     optimizer: Literal["adamw", "rms-adamw"] = "adamw"
@@ -85,6 +146,7 @@ class Recipe:
     max_length: int = 128
     max_target_length: int = 48
     length_window: int = 8
+    layer_decay: float = added(1.0)
 
 
 @dataclass(frozen=True)
@@ -119,11 +181,20 @@ Trainable = Literal["all", "head", "adapters"]
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training on the target task."""
+    """One stretch of training on the target task.
+
+    Attributes:
+        trainable: Which weights move.
+        recipe: How they are trained.
+        stop: When training ends.
+        unfreeze: Share of the steps over which the trunk's layer groups begin to move one by one, from the top;
+            0 moves all that is trainable from the first step.
+    """
 
     trainable: Trainable = "all"
     recipe: Recipe = field(default_factory=Recipe)
     stop: Stop = field(default_factory=FixedSteps)
+    unfreeze: float = added(0.0)
 
 
 @dataclass(frozen=True)
@@ -135,13 +206,21 @@ class Setup:
         weights: Where the trunk's weights come from; ignored by learners that use no model.
         adapters: Modules added to the trunk, in order.
         phases: What is trained, one after the other.
+        ties: Blocks that share weights, or `None`.
+        readout: What the head reads, or `None` for the trunk's output and the model's own pooling.
+        augment: Altered copies of the training examples, or `None`.
     """
 
     learner: Learner = field(default_factory=Learner)
     weights: Weights = field(default_factory=Pretrained)
     adapters: tuple[Adapter, ...] = ()
     phases: tuple[Phase, ...] = (Phase(),)
+    ties: Ties | None = added(None)
+    readout: Readout | None = added(None)
+    augment: Augment | None = added(None)
 
 
-Part = Literal["learner", "weights", "adapters", "trainable", "recipe", "stop"]
+Part = Literal[
+    "learner", "weights", "adapters", "trainable", "recipe", "layer_decay", "stop", "ties", "readout", "augment"
+]
 """The parts of a Setup that a strategy may declare to write; two writers of one part do not compose."""

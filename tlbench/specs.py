@@ -49,7 +49,19 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
                     f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
                     f"the {clash[0]}, so drop one of them"
                 )
+    _check_learner(text, parts)
     return parts
+
+
+def _check_learner(text: str, parts: Sequence[Strategy]) -> None:
+    """Refuse what would change nothing: a learner of its own has neither weights nor steps that others could set."""
+    learner = next((part for part in parts if "learner" in part.writes), None)
+    idle = next((part for part in parts if part.writes - {"learner"}), None)
+    if learner and idle:
+        raise UserError(
+            f"strategy {text!r} cannot be composed: {learner.name!r} trains no network, so {idle.name!r} would change "
+            "nothing; drop one of them"
+        )
 
 
 def _parse_part(text: str, registry: Registry) -> Strategy:

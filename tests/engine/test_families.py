@@ -21,26 +21,37 @@ from tlbench.grid import Cell
 from tlbench.kinds import kind_named
 from tlbench.model import Model
 from tlbench.planning import Plan
+from tlbench.setups import Pretrained, Random
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
-STRATEGIES = ("finetune", "feature-extraction", "lora", "lora(targets=query-value)", "scratch")
+STRATEGIES = (
+    "finetune", "feature-extraction", "lora", "scratch", "scratch-small", "lp-ft", "gradual-unfreeze", "peft",
+    "parameter-sharing", "augment",
+)
+NEED_AN_ENCODER = ("feature-extraction", "lp-ft")
 KINDS = (
     "text-classification", "text-regression", "token-classification", "question-answering", "text-generation",
 )
-FROZEN = ("feature-extraction", "lora", "lora(targets=query-value)")
+FROZEN = ("feature-extraction", "lora", "lora(targets=query-value)", "peft")
 
 
 def is_supported(kind: str, family: str, strategy: str) -> bool:
     if kind != "text-generation":
         return True
-    return family == "encoder-decoder" or (family == "decoder" and strategy != "feature-extraction")
+    return family == "encoder-decoder" or (family == "decoder" and strategy not in NEED_AN_ENCODER)
 
 
 COMBINATIONS = [(k, f, s) for k in KINDS for f in FAMILIES for s in STRATEGIES]
+PEFT = [f"peft(method={name})" for name in ("dora", "rslora", "loha", "lokr", "oft", "vera", "ln-tuning")]
 
 
 @pytest.mark.parametrize(("kind", "family", "strategy"), [
-    c for c in COMBINATIONS if is_supported(*c) and (c[2] != STRATEGIES[3] or c[0] == KINDS[0])
+    *[c for c in COMBINATIONS if is_supported(*c)],
+    *[("text-classification", f, s) for f in FAMILIES for s in (*PEFT, "lora(targets=query-value)")],
+    *[("token-classification", f, "feature-extraction(layers=2)") for f in FAMILIES],
+    ("text-classification", "encoder", "feature-extraction(pooling=cls)"),
+    ("text-generation", "encoder-decoder", "augment+lora"),
+    ("token-classification", "encoder", "augment(methods=('mention','neighbour'))+lp-ft"),
 ])
 def test_cell_runs_and_predicts_in_task_space(
     kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop
@@ -95,8 +106,8 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Machine, dict[str, t
 
 
 @pytest.mark.parametrize(("kind", "family", "strategy"), [
-    (k, f, s) for k, f, s in COMBINATIONS
-    if is_supported(k, f, s) and s in FROZEN and k in ("token-classification", "text-generation")
+    (k, f, s) for k in ("token-classification", "text-generation") for f in FAMILIES for s in (*FROZEN, *PEFT)
+    if is_supported(k, f, s) and (s not in PEFT or (k, f) == ("token-classification", "encoder"))
 ])
 def test_frozen_weights_stay_bit_identical(
     kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop,
@@ -108,9 +119,10 @@ def test_frozen_weights_stay_bit_identical(
     assert moved == {name for name, p in machine.named_parameters() if p.requires_grad}
     assert not machine.training
     trunk = {name for name in moved if name.startswith("trunk.")}
-    if strategy.startswith("lora"):
+    if strategy.startswith(("lora", "peft")):
         assert trunk
-        assert all(".lora_" in name for name in trunk)
+        assert trunk == {f"trunk.{name}" for name in machine.adapters}
+        assert not strategy.startswith("lora") or all(".lora_" in name for name in trunk)
     elif kind == "text-generation":
         assert trunk
         assert all(name.startswith("trunk.decoder.") for name in trunk)
@@ -146,7 +158,7 @@ def test_random_weights_follow_their_seed_and_leave_the_global_stream_alone(
 ) -> None:
     form_source = _source(machine_of, family)
     state = torch.get_rng_state()
-    first, again, other = (load_trunk(form_source, True, seed) for seed in (7, 7, 8))
+    first, again, other = (load_trunk(form_source, Random(), seed) for seed in (7, 7, 8))
     assert torch.equal(state, torch.get_rng_state())
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
     assert all(same)
@@ -165,7 +177,7 @@ def test_weights_that_a_checkpoint_lacks_do_not_depend_on_earlier_cells(
     for seed in (1, 2):
         torch.manual_seed(seed)
         _pretrained.cache_clear()
-        trunks.append(load_trunk(source, False, 0))
+        trunks.append(load_trunk(source, Pretrained(), 0))
     assert all(torch.equal(a, b) for a, b in zip(*(trunk.parameters() for trunk in trunks), strict=True))
 
 

@@ -13,25 +13,15 @@ from torch import nn
 from transformers import GenerationConfig
 
 from tlbench.engine.dropout import ATTENTION, register, replace_dropout
+from tlbench.engine.layers import shorten
 from tlbench.errors import UserError
 from tlbench.model import Architecture, Model, file_sha256
+from tlbench.setups import Random, Weights
 
 _OWN_ATTENTION = frozenset(
     {"bert", "camembert", "distilbert", "electra", "gpt2", "mt5", "roberta", "t5", "xlm-roberta"}
 )
 """Model types whose attention is exactly softmax(QK + bias + mask)V, so that tlbench's own may stand in."""
-
-_LORA_QUERY_VALUE = {
-    "bert": ["query", "value"],
-    "camembert": ["query", "value"],
-    "electra": ["query", "value"],
-    "roberta": ["query", "value"],
-    "xlm-roberta": ["query", "value"],
-    "distilbert": ["q_lin", "v_lin"],
-    "gpt2": ["c_attn"],
-    "t5": ["q", "v"],
-    "mt5": ["q", "v"],
-}
 
 
 @dataclass(frozen=True)
@@ -82,21 +72,21 @@ def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> 
     return tokenizer
 
 
-def load_trunk(source: Source, random: bool, seed: int) -> nn.Module:
+def load_trunk(source: Source, weights: Weights, seed: int) -> nn.Module:
     """Return a fresh trunk in float32, in eval mode.
 
     Args:
         source: Model and role.
-        random: Random weights of the same architecture instead of the published ones.
+        weights: The published weights, or random ones of the same architecture.
         seed: Seed of the random weights.
 
     Raises:
         UserError: the weights are missing, pickled, or not the ones that the model declares.
     """
-    if random:
+    if isinstance(weights, Random):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            trunk = _from_config(source)
+            trunk = _from_config(source, weights.layers)
     else:
         trunk = copy.deepcopy(_pretrained(_Key(source)))
     if not torch.cuda.is_available():
@@ -143,7 +133,7 @@ def _pretrained(key: _Key) -> nn.Module:
     return _inner(trunk, source)
 
 
-def _from_config(source: Source) -> nn.Module:
+def _from_config(source: Source, layers: int | None) -> nn.Module:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
@@ -152,6 +142,8 @@ def _from_config(source: Source) -> nn.Module:
         local_files_only=source.offline,
         trust_remote_code=source.model.trust_remote_code,
     )
+    if layers is not None:
+        shorten(config, layers)
     trunk = _auto(source).from_config(
         config, dtype=torch.float32, attn_implementation=_attention(source.architecture), **_no_pooler(source)
     )
@@ -243,36 +235,6 @@ def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int, behind: int = 0
         raise UserError(f"the model holds {limit} tokens, but {behind} are needed behind the text: take a longer model")
     limit = limit - behind if limit else None
     return int(min(wanted, limit or wanted, tokenizer.model_max_length or wanted))
-
-
-def add_lora(trunk: nn.Module, adapter: Any, model_type: str, seed: int) -> nn.Module:
-    """Return the trunk with LoRA adapters; everything else in it is frozen.
-
-    Raises:
-        UserError: `query-value` is asked of an architecture whose projections are not known.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    targets: Any = "all-linear"
-    if adapter.targets == "query-value":
-        targets = _LORA_QUERY_VALUE.get(model_type)
-        if targets is None:
-            raise UserError(
-                f"LoRA on query-value is not known for architecture {model_type!r}: use lora(targets=all-linear)"
-            )
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules=targets,
-        fan_in_fan_out=model_type == "gpt2",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapted: nn.Module = get_peft_model(trunk, config)
-    if not torch.cuda.is_available():
-        replace_dropout(adapted)
-    return adapted
 
 
 def frozen_for_head(trunk: nn.Module) -> list[nn.Parameter]:

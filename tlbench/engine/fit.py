@@ -16,6 +16,7 @@ from torch import nn
 from tlbench.engine import optimizer
 from tlbench.engine.dropout import MASKS
 from tlbench.engine.encoding import Encoded, evaluation_batches, training_batches
+from tlbench.engine.layers import layer_groups
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision, autocast
@@ -39,6 +40,7 @@ class Job:
         micro_batch: Examples that fit into memory at once, on each rank.
         score: Turns the raw output of each validation row into the primary metric; `None` selects by loss alone.
         progress: Called with the share of the work done, 0..1.
+        counted: Rows by which the steps are planned, where altered copies must not add steps; `None` counts all.
     """
 
     train: Encoded
@@ -50,6 +52,7 @@ class Job:
     micro_batch: int
     score: Callable[[Sequence[Any]], float] | None = None
     progress: Callable[[float], None] = lambda share: None
+    counted: int | None = None
 
 
 @dataclass
@@ -112,7 +115,7 @@ class _Training:
         self.optimizer = optimizer.build(machine.trunk, machine.head, recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.moving = [p for p in machine.parameters() if p.requires_grad]
-        self.usual = planned_steps(recipe, len(job.train))
+        self.usual = planned_steps(recipe, job.counted or len(job.train))
         self.plateau = job.phase.stop if isinstance(job.phase.stop, Plateau) else None
         self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
         self.cooling = math.ceil(self.usual * self.plateau.cooldown) if self.plateau else 0
@@ -121,6 +124,7 @@ class _Training:
         self.best: tuple[float, float] | None = None
         self.best_weights: list[torch.Tensor] = []
         self.watch = _Watch(self.plateau)
+        self.thaw = _Thaw(machine, job.phase.unfreeze * self.usual)
 
     def run(self) -> Fitted:
         start = time.perf_counter()
@@ -148,6 +152,7 @@ class _Training:
         """Take one optimizer step on a batch and return this rank's share of its mean loss."""
         job, place = self.job, self.place
         self.wrapped.train()
+        self.thaw.advance(step)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self._schedule(step)
         weight = self.machine.form.weight(job.train, rows)
@@ -225,7 +230,41 @@ class _Training:
                     p.copy_(best)
         else:
             self.fitted.best_step = self.fitted.steps
+        self.thaw.finish()
         self.machine.eval()
+
+
+class _Thaw:
+    """Lets the trunk's layer groups move one after the other, from the top (ULMFiT, arXiv:1801.06146).
+
+    The head moves from the first step. What has not begun to move has no gradient, hence no optimizer state.
+    """
+
+    def __init__(self, machine: Machine, steps: float) -> None:
+        named = dict(machine.trunk.named_parameters())
+        groups = layer_groups(machine.trunk) if steps else []
+        self.frozen = [[named[name] for name in group if named[name].requires_grad] for group in groups]
+        self.every = steps / max(1, len(groups))
+        self.released = 0
+        for p in (p for group in self.frozen for p in group):
+            p.requires_grad_(False)
+        for _ in range(2 if self.frozen and machine.head is None else 0):
+            self._release()  # without a head the last block and what lies behind it move first
+
+    def advance(self, step: int) -> None:
+        """Release the groups whose turn has come by a step, counted from 1; a head alone moves first."""
+        while self.frozen and (self.released + 1) * self.every < step:
+            self._release()
+
+    def finish(self) -> None:
+        """Release what is left."""
+        while self.frozen:
+            self._release()
+
+    def _release(self) -> None:
+        self.released += 1
+        for p in self.frozen.pop():
+            p.requires_grad_(True)
 
 
 @torch.no_grad()

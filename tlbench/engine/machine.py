@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlbench.engine.families import Source, add_lora, frozen_for_head, load_tokenizer, load_trunk, max_positions
+from tlbench.engine.adapters import add_adapter
+from tlbench.engine.families import Source, frozen_for_head, load_tokenizer, load_trunk, max_positions
 from tlbench.engine.forms import Batch, ClassificationForm, Form, Frame, RegressionForm, TaggingForm
 from tlbench.engine.generation import GenerationForm, room_behind
+from tlbench.engine.layers import tie
 from tlbench.engine.spans import SpanForm
-from tlbench.setups import Random, Setup, Trainable
+from tlbench.errors import UserError
+from tlbench.setups import Readout, Setup, Trainable
 
 FORMS: dict[str, type[Form]] = {
     "text-classification": ClassificationForm,
@@ -29,11 +32,13 @@ class Machine(nn.Module):
     but generation. The head starts from N(0, 0.02) with zero bias.
     """
 
-    def __init__(self, trunk: nn.Module, form: Form, head_seed: int) -> None:
-        """Put a fresh head on a trunk."""
+    def __init__(self, trunk: nn.Module, form: Form, head_seed: int, last: int = 1) -> None:
+        """Put a fresh head on a trunk; it reads the mean of the hidden states of the `last` blocks."""
         super().__init__()
         self.trunk = trunk
         self.form = form
+        self.last = last
+        self.adapters = frozenset(name for name, p in trunk.named_parameters() if p.requires_grad)
         self.head: nn.Linear | None = None
         self.head_only = False
         if form.outputs():
@@ -52,8 +57,10 @@ class Machine(nn.Module):
         if "hidden" in batch:
             return batch["hidden"]
         given = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
-        states: torch.Tensor = self.trunk(**given).last_hidden_state
-        return states
+        if self.last == 1:
+            states: torch.Tensor = self.trunk(**given).last_hidden_state
+            return states
+        return torch.stack(self.trunk(**given, output_hidden_states=True).hidden_states[-self.last :]).mean(0)
 
     def train(self, mode: bool = True) -> Machine:
         """Switch dropout on; a trunk of which only the head is trained stays in eval mode.
@@ -71,7 +78,7 @@ class Machine(nn.Module):
         self.head_only = trainable == "head"
         if trainable == "adapters":
             for name, p in self.trunk.named_parameters():
-                p.requires_grad_("lora_" in name)
+                p.requires_grad_(name in self.adapters)
             return
         for p in self.trunk.parameters():
             p.requires_grad_(trainable == "all" or self.form.generates)
@@ -101,21 +108,26 @@ def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seed
         UserError: weights or tokenizer cannot be loaded.
     """
     tokenizer = load_tokenizer(source)
-    trunk = load_trunk(source, isinstance(setup.weights, Random), seeds["init"])
+    trunk = load_trunk(source, setup.weights, seeds["init"])
+    if setup.ties:
+        tie(trunk, setup.ties.distinct)
+    readout = setup.readout or Readout()
+    if readout.last > getattr(trunk.config, "num_hidden_layers", 1):
+        raise UserError(f"model {source.model.name!r} has fewer than {readout.last} blocks to read: ask for fewer")
     recipe = setup.phases[0].recipe
     family = source.architecture.family
     behind = room_behind(tokenizer, recipe.max_target_length) if source.generates and family == "decoder" else 0
     frame = Frame(
         tokenizer,
         family,
-        source.model.pooling,
+        source.model.pooling if readout.pooling == "model" else readout.pooling,
         max_positions(trunk, tokenizer, recipe.max_length, behind),
         recipe.max_target_length,
         labels,
     )
     form = FORMS[kind](frame)
     for adapter in setup.adapters:
-        trunk = add_lora(trunk, adapter, source.architecture.model_type, seeds["adapters"])
-    machine = Machine(trunk, form, seeds["head"])
+        trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
+    machine = Machine(trunk, form, seeds["head"], readout.last)
     machine.release(setup.phases[0].trainable)
     return machine

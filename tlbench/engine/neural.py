@@ -23,9 +23,10 @@ from tlbench.engine.predict import features, predict
 from tlbench.grid import PROTOCOL, Cell, stream
 from tlbench.kinds import kind_named
 from tlbench.learned import Learned
-from tlbench.setups import FixedSteps, Phase, Plateau, Random
+from tlbench.setups import FixedSteps, Plateau, Random, Setup
 from tlbench.stages.store import StageStore
 from tlbench.task import Example
+from tlbench.transforms import augmented
 
 _SCHEDULES = {FixedSteps: "linear warm-up, linear to 0", Plateau: "linear warm-up, constant, linear to 0"}
 LAST_STEP_BUDGET = 100
@@ -74,53 +75,66 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
-    condition = cell.condition
+    setup, kind = cell.condition.setup, cell.condition.task.kind
     seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
-    machine = build(source, condition.setup, condition.task.kind, data.task.labels, seeds)
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    machine = build(source, setup, kind, data.task.labels, seeds)
+    parts = {"train": data.train + copies(cell, data), "validation": data.validation, "test": data.test}
     encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
     encoded.setdefault("validation", _nothing(encoded["train"]))
     counts = machine.counts()
     bench.clock.lap("prepare")
-    phase = condition.setup.phases[0]
-    # Features stand for the trunk only if no phase moves it.
-    frozen = all(p.trainable == "head" for p in condition.setup.phases) and not isinstance(
-        condition.setup.weights, Random
-    )
-    if frozen:
-        machine.to(bench.place.device)
-        encoded = {name: _with_features(machine, parts[name], one, cell, bench) for name, one in encoded.items()}
-    small = condition.budget != "full" and condition.budget <= LAST_STEP_BUDGET
-    job = Job(
+    small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
+    first = Job(
         encoded["train"],
         encoded["validation"],
-        phase,
+        setup.phases[0],
         small,
         seeds,
         bench.precision,
         micro,
         None if small else _scorer(cell, data, machine, encoded["validation"]),
         bench.progress,
+        int((encoded["train"].owner < len(data.train)).sum()),
     )
-    fitted = _fit(machine, job, condition.setup.phases, bench.place)
+    frozen = _frozen_phases(setup)
+    if frozen:
+        encoded = _on_features(machine, encoded, frozen == len(setup.phases), cell, bench)
+    on_features = replace(first, train=encoded["train"], validation=encoded["validation"])
+    jobs = [replace(on_features if i < frozen else first, phase=phase) for i, phase in enumerate(setup.phases)]
+    fitted = _fit(machine, jobs, bench.place)
     bench.clock.lap("train")
-    validation = (
-        predict(machine, data.validation, encoded["validation"], bench.precision, bench.place)
-        if data.validation
-        else []
-    )
+    held_out = replace(encoded["validation"], hidden=encoded["validation"].hidden if frozen == len(jobs) else None)
+    validation = predict(machine, data.validation, held_out, bench.precision, bench.place) if data.validation else []
     test = predict(machine, data.test, encoded["test"], bench.precision, bench.place)
     bench.clock.lap("evaluate")
     bench.place.release()
-    training = {
-        "optimizer": phase.recipe.optimizer,
-        "batch_size": phase.recipe.batch_size,
-        "micro_batch": micro,
-        "schedule": _SCHEDULES[type(phase.stop)],
-        **asdict(fitted),
+    training = {**_training(setup, micro, len(parts["train"]) - len(data.train)), **asdict(fitted)}
+    model = {**counts, "init": "random" if isinstance(setup.weights, Random) else "pretrained"}
+    return Learned(validation, test, training, model, _flops(counts, fitted, encoded, frozen == len(jobs)))
+
+
+def _on_features(
+    machine: Machine, encoded: Mapping[str, Encoded], to_the_end: bool, cell: Cell, bench: Bench
+) -> dict[str, Encoded]:
+    """Return the encoded parts with frozen features; the test part only if the trunk stays frozen to the end."""
+    machine.to(bench.place.device)
+    return {
+        name: _with_features(machine, one, cell, bench) if to_the_end or name != "test" else one
+        for name, one in encoded.items()
     }
-    model = {**counts, "init": "random" if isinstance(condition.setup.weights, Random) else "pretrained"}
-    return Learned(validation, test, training, model, _flops(counts, fitted, encoded, frozen))
+
+
+def _training(setup: Setup, micro: int, altered: int) -> dict[str, Any]:
+    """Return what the record's `training` group says of the recipe."""
+    last = setup.phases[-1]
+    return {
+        "optimizer": last.recipe.optimizer,
+        "batch_size": last.recipe.batch_size,
+        "micro_batch": micro,
+        "schedule": _SCHEDULES[type(last.stop)],
+        **({"phases": len(setup.phases)} if len(setup.phases) > 1 else {}),
+        **({"copies": altered} if setup.augment else {}),
+    }
 
 
 def _scorer(
@@ -142,14 +156,27 @@ def _scorer(
     return score
 
 
-def _fit(machine: Machine, first: Job, phases: tuple[Phase, ...], place: Place) -> Fitted:
-    """Train the phases one after the other and add up what they report."""
+def copies(cell: Cell, data: CellData) -> tuple[Example, ...]:
+    """Return the altered copies of the training examples that the Setup asks for."""
+    wanted = cell.condition.setup.augment
+    return augmented(data.train, cell.condition.task.kind, wanted, stream(cell, "augment")) if wanted else ()
+
+
+def _frozen_phases(setup: Setup) -> int:
+    """Return how many leading phases leave the trunk as it was loaded, so that its features stand for it."""
+    if isinstance(setup.weights, Random) or setup.adapters:
+        return 0
+    return next((i for i, phase in enumerate(setup.phases) if phase.trainable != "head"), len(setup.phases))
+
+
+def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> Fitted:
+    """Train phase after phase and add up what they report."""
     total = Fitted()
-    for number, phase in enumerate(phases):
+    for number, job in enumerate(jobs):
         if number:
-            machine.release(phase.trainable)
-        seeds = {purpose: (seed + number) % 2**63 for purpose, seed in first.seeds.items()}
-        fitted = fit(machine, replace(first, phase=phase, seeds=seeds), place)
+            machine.release(job.phase.trainable)
+        seeds = {purpose: (seed + number) % 2**63 for purpose, seed in job.seeds.items()}
+        fitted = fit(machine, replace(job, seeds=seeds), place)
         shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
         total = replace(
             fitted,
@@ -163,9 +190,7 @@ def _fit(machine: Machine, first: Job, phases: tuple[Phase, ...], place: Place) 
     return total
 
 
-def _with_features(
-    machine: Machine, examples: tuple[Example, ...], encoded: Encoded, cell: Cell, bench: Bench
-) -> Encoded:
+def _with_features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> Encoded:
     """Return the encoded examples with frozen features from the stage store."""
     if not encoded.examples:
         return encoded
@@ -175,6 +200,8 @@ def _with_features(
         "protocol": PROTOCOL,
         "model": condition.model,
         "kind": condition.task.kind,
+        **({"ties": condition.setup.ties} if condition.setup.ties else {}),
+        **({"readout": condition.setup.readout} if condition.setup.readout else {}),
         "precision": bench.precision,
         "numerics": numerics(bench.place, bench.precision)["class"],
         "tokens": digest(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tlbench.engine.layers import layer_groups
 from tlbench.setups import Recipe
 
 
@@ -39,21 +40,21 @@ class RmsAdamW(torch.optim.Optimizer):
             grads = [p.grad for p in params]
             for p in params:
                 if not self.state[p]:
-                    self.state[p].update(m=torch.zeros_like(p), v=torch.zeros_like(p))
+                    self.state[p].update(m=torch.zeros_like(p), v=torch.zeros_like(p), t=0)
+                self.state[p]["t"] += 1  # of each tensor, since one may begin to move later than another
             first = [self.state[p]["m"] for p in params]
             second = [self.state[p]["v"] for p in params]
-            group["t"] = group.get("t", 0) + 1
             beta1, beta2 = group["betas"]
+            bias = [(1 - beta2 ** self.state[p]["t"]) ** 0.5 / (1 - beta1 ** self.state[p]["t"]) for p in params]
             torch._foreach_lerp_(first, grads, 1 - beta1)
             torch._foreach_mul_(second, beta2)
             torch._foreach_addcmul_(second, grads, grads, 1 - beta2)
             scale = torch.stack(torch._foreach_norm(params))
             scale = (scale / torch.tensor([p.numel() for p in params], device=scale.device).sqrt()).clamp_(min=1e-3)
-            bias = (1 - beta2 ** group["t"]) ** 0.5 / (1 - beta1 ** group["t"])
             denominators = torch._foreach_sqrt(second)
             torch._foreach_add_(denominators, group["eps"])
             updates = torch._foreach_div(first, denominators)
-            torch._foreach_mul_(updates, [-group["lr"] * bias * s for s in scale.tolist()])
+            torch._foreach_mul_(updates, [-group["lr"] * b * s for b, s in zip(bias, scale.tolist(), strict=True)])
             if group["weight_decay"]:
                 torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(params, updates)
@@ -62,11 +63,12 @@ class RmsAdamW(torch.optim.Optimizer):
 def build(trunk: nn.Module, head: nn.Module | None, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer over everything that is trainable.
 
-    Matrices decay, vectors (biases, norms) do not; the head has a learning rate of its own.
+    Matrices decay, vectors (biases, norms) do not; the head has a learning rate of its own, and so has each layer
+    group of the trunk where the recipe's `layer_decay` is not 1.
     """
     groups = []
-    for module, rate in ((trunk, recipe.learning_rate), (head, recipe.head_learning_rate)):
-        moving = [p for p in module.parameters() if p.requires_grad] if module is not None else []
+    for found, rate in (*_rates(trunk, recipe), (list(head.parameters()) if head else [], recipe.head_learning_rate)):
+        moving = [p for p in found if p.requires_grad]
         assert all(p.dtype == torch.float32 for p in moving), "trainable weights must be float32"
         matrices = [p for p in moving if p.ndim > 1]
         vectors = [p for p in moving if p.ndim <= 1]
@@ -79,3 +81,15 @@ def build(trunk: nn.Module, head: nn.Module | None, recipe: Recipe) -> torch.opt
         return RmsAdamW(groups, lr=recipe.learning_rate)
     on_one_device = len({p.device.type for group in groups for p in group["params"]}) == 1  # type: ignore[attr-defined]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=on_one_device)
+
+
+def _rates(trunk: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+    """Return the trunk's weights with their learning rates (layer-wise decay: ULMFiT, arXiv:1801.06146)."""
+    if recipe.layer_decay == 1.0:
+        return [(list(trunk.parameters()), recipe.learning_rate)]
+    named = dict(trunk.named_parameters())
+    groups = layer_groups(trunk)
+    return [
+        ([named[name] for name in group], recipe.learning_rate * recipe.layer_decay ** (len(groups) - 1 - place))
+        for place, group in enumerate(groups)
+    ]

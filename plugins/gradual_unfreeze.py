@@ -1,0 +1,35 @@
+"""Gradual unfreezing: layers begin to move one after the other, from the top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tlbench import Offer, Setup, Strategy
+
+
+@dataclass(frozen=True)
+class GradualUnfreeze(Strategy):
+    """Fine-tune with layer groups that start to move from the top (ULMFiT, Howard and Ruder 2018, arXiv:1801.06146).
+
+    The order is head, blocks of the decoder, blocks of the encoder, embeddings; a group's optimizer state
+    begins when the group does. Here groups follow each other in equal stretches of steps instead of epochs.
+
+    Held equal: labels, steps, batch size, rates, head: as many steps as `finetune`. Differs: when each layer
+    begins to move. Outside data: what the model was pre-trained on. Cost: below fine-tuning's, since frozen
+    layers at the bottom need no backward pass.
+
+    Attributes:
+        share: Share of the steps after which everything moves.
+    """
+
+    share: float = 0.5
+
+    name = "gradual-unfreeze"
+    summary = "fine-tune with layers that begin to move one by one, from the top"
+    writes = frozenset({"trainable"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Let the groups of every phase thaw."""
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share}: give a number above 0 and at most 1")
+        return replace(setup, phases=tuple(replace(phase, unfreeze=self.share) for phase in setup.phases))

@@ -1,0 +1,43 @@
+"""Any other parameter-efficient method of the `peft` library, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tlbench import Offer, Peft, Setup, Strategy
+
+
+@dataclass(frozen=True)
+class PeftStrategy(Strategy):
+    """Train the modules that a method of the `peft` library adds to the trunk, and the head.
+
+    DoRA (arXiv:2402.09353), rank-stabilised LoRA (arXiv:2312.03732), IA3 (arXiv:2205.05638), LoHa
+    (arXiv:2108.06098), LoKr (arXiv:2309.14859), OFT (arXiv:2306.07280), VeRA (arXiv:2310.11454) and LN-tuning
+    (arXiv:2312.11420), with the library's own defaults. Methods that lengthen the input (prompt and prefix
+    tuning) are not among them: tlbench's heads read one state per input token. The head is tlbench's own and
+    is always trained; the record holds how many weights move.
+
+    Held equal: labels, steps, batch size, head. Differs: the added modules' learning rate. Outside data: what
+    the model was pre-trained on. Cost: forward and backward through everything, few trained weights.
+
+    Attributes:
+        method: Name of the method.
+        rate: Learning rate of the added modules in multiples of fine-tuning's.
+    """
+
+    method: Literal["dora", "rslora", "ia3", "loha", "lokr", "oft", "vera", "ln-tuning"] = "ia3"
+    rate: float = 10.0
+
+    name = "peft"
+    summary = "train what a method of the peft library adds (dora, rslora, ia3, loha, lokr, oft, vera, ln-tuning)"
+    writes = frozenset({"adapters", "trainable", "recipe"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Add the method's modules and train only them and the head."""
+        phases = tuple(
+            replace(phase, trainable="adapters",
+                    recipe=replace(phase.recipe, learning_rate=phase.recipe.learning_rate * self.rate))
+            for phase in setup.phases
+        )
+        return replace(setup, adapters=(*setup.adapters, Peft(self.method)), phases=phases)
