@@ -327,7 +327,8 @@ def _values(setup: Setup) -> dict[str, str]:
     """Return each part of a Setup as text."""
     whole = ("learner", "weights", "adapters", "ties", "readout", "augment")
     values: dict[str, Any] = {name: getattr(setup, name) for name in whole}
-    values |= {name: [getattr(phase, name) for phase in setup.phases] for name in ("recipe", "stop")}
+    values["recipe"] = [phase.recipe for phase in setup.phases]
+    values["stop"] = sorted({canonical_json(phase.stop) for phase in setup.phases})
     values["trainable"] = [(phase.trainable, phase.unfreeze) for phase in setup.phases]
     values["layer_decay"] = sorted({recipe.layer_decay for recipe in values["recipe"]})
     values["recipe"] = [replace(recipe, layer_decay=1.0) for recipe in values["recipe"]]
