@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tlbench.registry import collect
     from tlbench.setups import (
         Augment,
+        Checkpoint,
         FixedSteps,
         Learner,
         Lora,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, Strategy
+    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -52,10 +53,10 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "model": ("Model",),
     "registry": ("collect",),
-    "setups": ("Augment", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained", "Random",
-               "Readout", "Recipe", "Setup", "Ties"),
+    "setups": ("Augment", "Checkpoint", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained",
+              "Random", "Readout", "Recipe", "Setup", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "Strategy"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
 }
@@ -63,6 +64,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Augment",
+    "Checkpoint",
     "DataSource",
     "Example",
     "FixedSteps",
@@ -83,6 +85,7 @@ __all__ = [
     "Readout",
     "Recipe",
     "Setup",
+    "SourceOffer",
     "Span",
     "Splits",
     "Strategy",

@@ -193,6 +193,7 @@ def run(
     mirror: str | Path | None = None,
     plugins: Sequence[str | Path] = (),
     offline: bool = False,
+    sources: str | Sequence[str] = (),
 ) -> pd.DataFrame:
     """Run every model x strategy x task combination and return the board's rows.
 
@@ -208,6 +209,7 @@ def run(
         mirror: Folder laid out as the Hub.
         plugins: Python files with tasks or strategies.
         offline: Never open a socket.
+        sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
 
     Returns:
         One row per condition, as `tlbench.board` returns them.
@@ -215,7 +217,9 @@ def run(
     Raises:
         UserError: wrong usage; one sentence.
     """
-    request = Request(_names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite)
+    request = Request(
+        _names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite, sources=_names(sources)
+    )
     source = DataSource(mirror=Path(mirror) if mirror else None, offline=offline)
     ran = execute(request, Options(Path(out), workers=workers), source, PluginSpec(tuple(map(Path, plugins))))
     return board(ran.folder)
@@ -240,6 +244,7 @@ def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
         tuple(given.get("budgets", ())),
         given.get("replicates", usual.replicates),
         given.get("suite", usual.suite),
+        sources=_names(given.get("sources", ())),
     )
     registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
     keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()

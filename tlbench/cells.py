@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlbench.canonical import digest, plain
 from tlbench.data import CellData, TaskData, cell_data, task_data, without_answer
 from tlbench.errors import UnsupportedError, UserError
-from tlbench.grid import Cell, TaskRef, stream
+from tlbench.grid import Cell, stream
 from tlbench.kinds import Kind, kind_named
 from tlbench.learned import Learned
 from tlbench.model import Model
@@ -19,7 +19,7 @@ from tlbench.registry import Registry
 from tlbench.setups import Random
 from tlbench.sources import DataSource
 from tlbench.strategy import Prediction
-from tlbench.task import Example
+from tlbench.task import Example, TaskRef
 
 if TYPE_CHECKING:
     from tlbench.engine.measure import Clock
@@ -118,9 +118,12 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
     """Hand the cell to the neural loop or to the learner that its Setup names."""
     setup = cell.condition.setup
     if setup.learner.name == "neural":
-        from tlbench.engine.neural import Bench, feature_root, learn
+        from tlbench.engine.bench import Bench
+        from tlbench.engine.neural import learn, stage_store
 
-        bench = Bench(shop.place, shop.precision, feature_root(shop.source.cache), clock, shop.progress)
+        bench = Bench(
+            shop.place, shop.precision, stage_store(shop.source.cache), clock, shop.progress, shop.data
+        )
         return learn(cell, data, model_source(cell, shop), bench)
     return _learn_otherwise(cell, data, shop, clock)
 

@@ -283,7 +283,8 @@ def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
                 continue
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
-                    yield Offer(kind, "toy", family, budget), default_setup(kind, model_type, budget)
+                    offer = Offer(kind, "toy", family, budget, toys.sources(model_type))
+                    yield offer, default_setup(kind, model_type, budget)
 
 
 def _supported(strategy: Strategy) -> list[tuple[Offer, Setup]]:

@@ -79,6 +79,12 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."
             ),
             click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
+            click.option(
+                "--sources",
+                default="",
+                metavar="A,B",
+                help="Source tasks of strategies that have one (all: every task of the suite), each once.",
+            ),
             click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
             click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
             click.option(
@@ -298,6 +304,7 @@ def _request(given: dict[str, Any]) -> Any:
         given["replicates"],
         given["suite"],
         given["precision"],
+        tuple(split_outside(given["sources"], ",")),
     )
     return request, DataSource(mirror=mirror, offline=given["offline"], any_rows=given["any_rows"]), _plugins(given)
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from tlbench.canonical import digest
 from tlbench.errors import UserError
-from tlbench.grid import PROTOCOL, Cell, TaskRef, subset
+from tlbench.grid import PROTOCOL, Cell, subset
 from tlbench.kinds import Kind, kind_named
 from tlbench.model import file_sha256
 from tlbench.sources import DataSource
-from tlbench.task import Example, QuestionExample, Span, Splits, Task, TextExample, TokenExample
+from tlbench.task import Example, QuestionExample, Span, Splits, Task, TaskRef, TextExample, TokenExample
 
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)

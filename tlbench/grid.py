@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tlbench.canonical import digest
 from tlbench.setups import Setup
 from tlbench.strategy import ExternalData, Family
-from tlbench.task import Budget
+from tlbench.task import Budget, TaskRef
 
 PROTOCOL = "tlbench-2"
 """Version of everything that the core decides and that can move a score. Raised when such code changes."""
 
 PrecisionPolicy = Literal["auto", "fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class TaskRef:
-    """The task of a cell: name, version, and what pins its data."""
-
-    name: str
-    version: int
-    kind: str
-    metric: str
-    test_cap: int | None
-    identity: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from tlbench.kinds import KINDS
 from tlbench.registry import Registry
 from tlbench.strategy import Family, Offer
+from tlbench.toys import sources
 
 
 def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
@@ -37,6 +38,6 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
                 row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300)) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
-                                if not unsupported([strategy], Offer(kind, "", family, 300))) or "-"
+                                if not unsupported([strategy], Offer(kind, "", family, 300, sources("bert")))) or "-"
         table.append(row)
     return table

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tlbench.errors import UserError
-from tlbench.grid import Cell, Condition, ModelRef, PrecisionPolicy, StrategyRef, TaskRef
+from tlbench.grid import Cell, Condition, ModelRef, PrecisionPolicy, StrategyRef
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
+from tlbench.recipes import default_setup
 from tlbench.registry import Origin, Registry, known
 from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
 from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
-from tlbench.strategy import Offer, Strategy
-from tlbench.task import Budget, Task
+from tlbench.strategy import Offer, SourceOffer, Strategy
+from tlbench.task import Budget, Task, TaskRef
 
 DEFAULT_STRATEGIES = ("floor", "linear", "scratch", "finetune", "feature-extraction", "lora")
 
@@ -32,6 +33,8 @@ class Request:
         replicates: Number of replicates.
         suite: `embedded` or `public`.
         precision: Precision policy.
+        sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
+            task that the model can learn of the target's suite. Empty leaves what the strategies say.
     """
 
     tasks: tuple[str, ...] = ("all",)
@@ -41,6 +44,7 @@ class Request:
     replicates: int = 3
     suite: str = "embedded"
     precision: PrecisionPolicy = "auto"
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     unavailable: dict[str, str] = {}
     architectures: dict[str, Architecture | None] = {}
     # Wrong names show before any data are read.
-    strategies = [parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)]
+    strategies = _with_sources([parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)],
+                               request, registry)
     models = [model_named(name, registry) for name in request.models]
     for model in models:
         _architecture(model, architectures, source, unavailable)
@@ -86,7 +91,10 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                     if named and not architecture:
                         continue
                     ref = strategy_ref(parts, registry)
-                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, budget, request)
+                    offered = Sources(task.suite, architecture, registry, source)
+                    condition, reason = _condition(
+                        refs[task.name], named, architecture, parts, ref, budget, request, offered
+                    )
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
     for cell in cells:
@@ -133,6 +141,71 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
         else:
             chosen.append(task)
     return chosen
+
+
+class Sources(Mapping[str, SourceOffer]):
+    """The tasks that a strategy may learn from, for one target and one architecture; read when asked for."""
+
+    def __init__(
+        self, suite: str, architecture: Architecture | None, registry: Registry, source: DataSource
+    ) -> None:
+        """Remember where to look."""
+        self._suite, self._architecture, self._registry, self._source = suite, architecture, registry, source
+
+    def __getitem__(self, name: str) -> SourceOffer:
+        """Return any registered task as a source.
+
+        Raises:
+            KeyError: the model cannot learn it, or it is not available here.
+            UserError: there is no such task.
+        """
+        task = self._registry.task(name)
+        if not self._learnable(task):
+            raise KeyError(name)
+        assert self._architecture is not None
+        setup = default_setup(task.kind, self._architecture.model_type, task.default_budget)
+        return SourceOffer(_task_ref(task, self._registry, self._source), task.default_budget, setup)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of the suite's tasks that the model can learn, sorted."""
+        tasks = self._registry.tasks.values()
+        return iter(sorted(t.name for t in tasks if t.suite == self._suite and self._learnable(t)))
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return sum(1 for _ in self)
+
+    def _learnable(self, task: Task) -> bool:
+        family = self._architecture.family if self._architecture else None
+        if family is None or (family == "encoder" and task.kind == "text-generation"):
+            return False
+        return not _why_not(task, self._registry, self._source)
+
+
+def _with_sources(
+    strategies: Sequence[tuple[Strategy, ...]], request: Request, registry: Registry
+) -> list[tuple[Strategy, ...]]:
+    """Return the strategies, those that have a source once with each of the request's sources."""
+    if not request.sources:
+        return list(strategies)
+    suite = [task.name for task in registry.tasks.values() if task.suite in (request.suite, "plugin")]
+    names = dict.fromkeys(n for name in request.sources for n in (suite if name == "all" else [name]))
+    for name in names:
+        registry.task(name)
+    made = []
+    for parts in strategies:
+        if not any(_has_source(part) for part in parts):
+            made.append(parts)
+            continue
+        made += [
+            tuple(replace(part, source=name) if _has_source(part) else part for part in parts)  # type: ignore[type-var]
+            for name in names
+        ]
+    return made
+
+
+def _has_source(part: Strategy) -> bool:
+    return any(field.name == "source" for field in fields(part))  # type: ignore[arg-type]
 
 
 def _why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
@@ -219,16 +292,17 @@ def _condition(
     ref: StrategyRef,
     budget: Budget,
     request: Request,
+    offered: Mapping[str, SourceOffer],
 ) -> tuple[Condition, str | None]:
-    offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget)
-    setup = resolve(parts, offer, architecture.model_type if architecture else None)
+    offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget, offered)
+    model_type = architecture.model_type if architecture else None
+    setup, reason = resolve(parts, offer, model_type), unsupported(parts, offer)
     model_ref = None
     if model and architecture:
         model_ref = ModelRef(
             model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity
         )
     condition = Condition(task, model_ref, ref, setup, budget, request.precision)
-    reason = unsupported(parts, offer)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (
             f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tlbench.canonical import added
+from tlbench.task import Budget, TaskRef
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,24 @@ class Random:
     layers: int | None = added(None)
 
 
-Weights = Pretrained | Random
+@dataclass(frozen=True)
+class Checkpoint:
+    """Start from the trunk that training on another task leaves; the head stays behind.
+
+    Attributes:
+        task: The source task.
+        budget: Its labels, training and validation together.
+        setup: How the model is trained on it; may itself start from a checkpoint.
+        shared: One checkpoint for all replicates instead of one for each, which narrows their spread.
+    """
+
+    task: TaskRef
+    budget: Budget
+    setup: Setup
+    shared: bool = True
+
+
+Weights = Pretrained | Random | Checkpoint
 
 
 @dataclass(frozen=True)

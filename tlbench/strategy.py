@@ -8,16 +8,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from tlbench.setups import Part, Setup
-from tlbench.task import Budget, Example
+from tlbench.task import Budget, Example, TaskRef
 
 ExternalData = Literal["none", "unlabeled", "labeled"]
 Family = Literal["encoder", "decoder", "encoder-decoder"]
 Prediction = Any
 """In task space: a class name, a number, a tuple of tags, a `Span`, or a text, by kind."""
+
+
+@dataclass(frozen=True)
+class SourceOffer:
+    """A further task that a strategy may learn from.
+
+    Attributes:
+        task: The task.
+        budget: Its default budget.
+        setup: How the model at hand is fine-tuned on it by default.
+    """
+
+    task: TaskRef
+    budget: Budget
+    setup: Setup
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,15 @@ class Offer:
         task: Name of the target task.
         family: Family of the model; `None` for strategies that use no model.
         budget: Labels of the cell.
+        sources: Tasks to learn from, by name: iterating gives those of the target's suite that the model can learn
+            (the target among them); any other registered task can be asked for by name.
     """
 
     kind: str
     task: str
     family: Family | None
     budget: Budget
+    sources: Mapping[str, SourceOffer] = field(default_factory=dict)
 
 
 class LearnerModel(ABC):

@@ -89,6 +89,29 @@ class Splits:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TaskRef:
+    """A task as data, as cells hold it: name, version, and what pins its data.
+
+    Attributes:
+        name: Short name.
+        version: Version of the task.
+        kind: Name of the kind.
+        metric: Primary metric.
+        test_cap: Test examples kept at most.
+        identity: What pins the data (revision, content hashes).
+        source: Hash of the file plugin that defines it, or `None`.
+    """
+
+    name: str
+    version: int
+    kind: str
+    metric: str
+    test_cap: int | None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+
+
 class Task(ABC):
     """What is measured: name, version, kind, licence, splits, metric.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample
+from tlbench.recipes import default_setup
+from tlbench.strategy import SourceOffer
+from tlbench.task import Example, GenerationExample, QuestionExample, Span, TaskRef, TextExample, TokenExample
 
 SIZE = 60
 _GOOD = ("splendid", "lovely", "great", "fine")
@@ -28,6 +30,14 @@ def examples(kind: str) -> list[Example]:
         "text-generation": _headline,
     }
     return [makers[kind](number) for number in range(SIZE)]
+
+
+def sources(model_type: str | None) -> dict[str, SourceOffer]:
+    """Return a source task as strategies are offered it: a declaration without data."""
+    if model_type is None:
+        return {}
+    task = TaskRef("toy-source", 1, "text-classification", "accuracy", None)
+    return {task.name: SourceOffer(task, 300, default_setup(task.kind, model_type, 300))}
 
 
 def _sentence(number: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tlbench.cells import Shop, run_cell
-from tlbench.engine import neural
+from tlbench.engine import trained
 from tlbench.engine.families import Source, _pretrained, load_trunk
 from tlbench.engine.machine import Machine, build
 from tlbench.grid import Cell
@@ -101,7 +101,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Machine, dict[str, t
         made.append((machine, {name: p.detach().clone() for name, p in machine.named_parameters()}))
         return machine
 
-    monkeypatch.setattr(neural, "build", watched)
+    monkeypatch.setattr(trained, "build", watched)
     return made
 
 

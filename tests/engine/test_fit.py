@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tlbench.cells import Shop, run_cell
-from tlbench.engine import neural
+from tlbench.engine import trained as steps
 from tlbench.engine.encoding import evaluation_batches, training_batches
 from tlbench.engine.fit import Fitted, Job, fit, planned_steps, validate
 from tlbench.engine.machine import Machine
@@ -144,7 +144,7 @@ def test_out_of_memory_halves_the_micro_batch_at_equal_effective_batch(
             raise error
         return fit(machine, job, place)
 
-    monkeypatch.setattr(neural, "fit", narrow)
+    monkeypatch.setattr(steps, "fit", narrow)
     outcome = run_cell(cell, shop)
     training = outcome.facts["training"]
     assert outcome.facts["status"] == usual.facts["status"]
@@ -163,7 +163,7 @@ def test_out_of_memory_at_one_example_fails(
         tried.append(job.micro_batch)
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(neural, "fit", full)
+    monkeypatch.setattr(steps, "fit", full)
     outcome = run_cell(cell_of("text-classification", "encoder", "finetune+short"), shop)
     assert (outcome.facts["status"], tried) == ("failed", [8, 4, 2, 1])
     assert "OutOfMemoryError: full" in outcome.facts["reason"]

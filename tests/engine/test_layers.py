@@ -151,7 +151,7 @@ def test_probe_leaves_the_trunk_and_fine_tuning_moves_it(
         })
         return fitted
 
-    monkeypatch.setattr("tlbench.engine.neural.fit", watched)
+    monkeypatch.setattr("tlbench.engine.trained.fit", watched)
     outcome = run_cell(cell_of(kind, "encoder-decoder", "lp-ft+short"), shop)
     assert outcome.facts["status"] in ("ok", "collapsed"), outcome.facts["reason"]
     assert [one["features"] for one in seen] == [True, False]

@@ -95,6 +95,7 @@ class Outside:
         leak: Whether the pre-trained weights declare to have seen a source of the task.
         leaked: Those sources.
         unlabeled: Unlabeled target texts used.
+        learned: Source tasks learned first, with their labels.
     """
 
     strategy: str = "none"
@@ -103,6 +104,7 @@ class Outside:
     leak: Leak = "no"
     leaked: tuple[str, ...] = ()
     unlabeled: int = 0
+    learned: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ class Cost:
         steps: Optimizer steps.
         examples_seen: Training examples seen, repeats included.
         tokens_seen: Training tokens seen, repeats included.
+        upstream_seconds: Wall time of the stages before the cell, as if each cell had computed them (standalone).
+        upstream_spent: What the cells really spent on them, since stages are shared (marginal).
+        upstream_amortised: Standalone time divided by the cells of this board that start from the same stage.
     """
 
     train_seconds: float | None = None
@@ -134,3 +139,6 @@ class Cost:
     steps: float | None = None
     examples_seen: float | None = None
     tokens_seen: float | None = None
+    upstream_seconds: float | None = None
+    upstream_spent: float | None = None
+    upstream_amortised: float | None = None

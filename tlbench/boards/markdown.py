@@ -87,8 +87,9 @@ def _task(table: Table) -> list[str]:
     usual = table.baseline[0] if table.baseline else None
     main = text.table([_main(row, usual) for row in table.rows],
                       right=("rank", "score ± SD (n)", "RER", "P(improve)"))
+    staged = any(row.cost.upstream_seconds is not None for row in table.rows)
     details = text.table(
-        [_detail(row) for row in table.rows], right=("steps", "train", "peak memory", "FLOPs")
+        [_detail(row, staged) for row in table.rows], right=("steps", "train", "upstream", "peak memory", "FLOPs")
     )
     return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
             f"states of {table.id}</summary>", details, "</details>", *_noted(table)]
@@ -128,7 +129,7 @@ def _main(row: Row, usual: str | None) -> dict[str, str]:
     }
 
 
-def _detail(row: Row) -> dict[str, str]:
+def _detail(row: Row, staged: bool) -> dict[str, str]:
     cost, states = row.cost, row.states
     return {
         "strategy": row.strategy,
@@ -137,6 +138,7 @@ def _detail(row: Row) -> dict[str, str]:
         "outside data": text.outside(row.outside) if row.n else "",
         "steps": text.count(cost.steps) if cost.steps else "",
         "train": text.seconds(cost, cost.train_seconds),
+        **({"upstream": text.upstream(cost)} if staged else {}),
         "peak memory": text.memory(cost),
         "FLOPs": text.count(cost.flops) if cost.flops else "",
         "ok / collapsed / failed / unsupported": " / ".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -37,11 +38,12 @@ def build(store: Store) -> Board:
                         "first")
     reader = Reader(store)
     found = comparables(records)
+    uses = Counter(stage["stage"] for record in records for stage in _upstream(record))
     # One BLAS thread: the products are small, and sums then have the same last bits on any number of cores.
     with _one_thread():
         comparisons = [Comparisons(table, reader) for table in found]
         families = judged([comparison for table in comparisons for comparison in table.all])
-        tables = tuple(_table(table, made, reader) for table, made in zip(found, comparisons, strict=True))
+        tables = tuple(_table(table, made, reader, uses) for table, made in zip(found, comparisons, strict=True))
     sizes = tuple(Family(kind, tier, size) for (kind, tier), size in sorted(families.items()))
     return Board(header(records, RESAMPLES), tables, aggregates(tables), sizes)
 
@@ -68,10 +70,10 @@ def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = 
     return replace(board, tables=tuple(tables), aggregates=aggregates(tables))
 
 
-def _table(table: Comparable, comparisons: Comparisons, reader: Reader) -> Table:
+def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Mapping[str, int]) -> Table:
     record = table.facts
     first = next(filter(None, map(reader, table.evaluated)), None)
-    rows = _ordered([_row(table, condition, comparisons) for condition in table.conditions])
+    rows = _ordered([_row(table, condition, comparisons, uses) for condition in table.conditions])
     floor = next((row.score.mean for row, parts in _with_parts(rows, table) if parts == _FLOOR), None)
     return Table(
         id=table.id, name=record.task["name"], budget=table.budget, kind=record.task["kind"],
@@ -90,7 +92,7 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader) -> Table
     )
 
 
-def _row(table: Comparable, condition: Condition, comparisons: Comparisons) -> Row:
+def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses: Mapping[str, int]) -> Row:
     facts = condition.facts
     evaluated = list(condition.evaluated.values())
     model = facts.model or {}
@@ -98,7 +100,7 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons) -> R
         table=table.id, condition=condition.id, model=condition.model, strategy=condition.strategy,
         task=facts.task["name"], budget=table.budget, n=len(evaluated), score=_score(condition),
         best=comparisons.best[condition.id].delta, scratch=comparisons.scratch[condition.id].delta,
-        states=_states(condition.records), outside=_outside(condition), cost=_cost(evaluated),
+        states=_states(condition.records), outside=_outside(condition), cost=_cost(evaluated, uses),
         transfers=condition.transfers, classical=facts.model is None and not condition.transfers,
         tier=condition.tier, params_total=model.get("params_total"),
         params_trainable=model.get("params_trainable"),
@@ -152,16 +154,30 @@ def _outside(condition: Condition) -> Outside:
     facts = condition.facts
     strategy = str(facts.strategy.get("external_data", "none"))
     model = facts.model or {}
+    learned = tuple((str(stage["task"]), int(stage["labels"])) for stage in _upstream(facts))
     if model.get("init") != "pretrained":
-        return Outside(strategy, unlabeled=condition.unlabeled)
+        return Outside(strategy, unlabeled=condition.unlabeled, learned=learned)
     sources = tuple(sorted(model.get("training_sources") or ()))
     shared = set(sources) & set(facts.task.get("sources", ())) | set(facts.contamination.get("sources", ()))
     declared = facts.contamination.get("declared", "unknown")
     leak: Leak = "yes" if shared or declared == "yes" else "no" if declared == "no" else "unknown"
-    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled)
+    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled, learned)
 
 
-def _cost(records: Sequence[Record]) -> Cost:
+def _upstream(record: Record) -> Sequence[Mapping[str, Any]]:
+    """Return the stages before a cell, as its record tells them."""
+    stages: Sequence[Mapping[str, Any]] = record.training.get("upstream", ())
+    return stages
+
+
+def _upstream_mean(records: Sequence[Record], seconds: Callable[[Mapping[str, Any]], float]) -> float | None:
+    """Return the mean over records of what their stages cost, by one of the ways to count, or `None` without any."""
+    if not any(_upstream(record) for record in records):
+        return None
+    return fmean(sum(seconds(stage) for stage in _upstream(record)) for record in records)
+
+
+def _cost(records: Sequence[Record], uses: Mapping[str, int]) -> Cost:
     if not records:
         return Cost()
     costs, training = [r.cost for r in records], [r.training for r in records]
@@ -176,6 +192,9 @@ def _cost(records: Sequence[Record]) -> Cost:
         hardware=tuple(sorted({str(r.environment.get("hardware", "")) for r in records})),
         steps=_mean(training, "steps"), examples_seen=_mean(training, "examples_seen"),
         tokens_seen=_mean(training, "tokens_seen"),
+        upstream_seconds=_upstream_mean(records, lambda stage: stage["seconds"]),
+        upstream_spent=_upstream_mean(records, lambda stage: stage["spent"]),
+        upstream_amortised=_upstream_mean(records, lambda stage: stage["seconds"] / uses[stage["stage"]]),
     )
 
 

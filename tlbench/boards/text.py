@@ -108,6 +108,13 @@ def seconds(cost: Cost, value: float | None) -> str:
     return f"≤ {text}" if cost.contended else text
 
 
+def upstream(cost: Cost) -> str:
+    """Return the wall time of the stages before a cell, alone and shared out among the cells that use them."""
+    if cost.upstream_seconds is None or cost.upstream_amortised is None:
+        return ""
+    return f"{seconds(cost, cost.upstream_seconds)} ({cost.upstream_amortised:.0f} s a cell)"
+
+
 def memory(cost: Cost) -> str:
     """Return peak memory in MiB."""
     return "" if not cost.peak_memory_bytes else f"{cost.peak_memory_bytes / 2**20:,.0f} MiB"
@@ -124,7 +131,8 @@ def outside(data: Outside) -> str:
     """Return what came in from outside the cell's labels, with the leak flag."""
     parts = []
     if data.strategy != "none":
-        parts.append(f"{data.strategy} (strategy)")
+        learned = ", ".join(f"{labels:,} labels of {task}" for task, labels in data.learned)
+        parts.append(f"{data.strategy}: {learned}" if learned else f"{data.strategy} (strategy)")
     if data.pretrained:
         parts.append(f"model: {_sources(data.sources)}")
     if data.unlabeled:

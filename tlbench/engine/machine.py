@@ -13,6 +13,7 @@ from tlbench.engine.forms import Batch, ClassificationForm, Form, Frame, Regress
 from tlbench.engine.generation import GenerationForm, room_behind
 from tlbench.engine.layers import tie
 from tlbench.engine.spans import SpanForm
+from tlbench.engine.upstream import transplant
 from tlbench.errors import UserError
 from tlbench.setups import Readout, Setup, Trainable
 
@@ -94,7 +95,14 @@ class Machine(nn.Module):
         }
 
 
-def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seeds: dict[str, int]) -> Machine:
+def build(
+    source: Source,
+    setup: Setup,
+    kind: str,
+    labels: tuple[str, ...],
+    seeds: dict[str, int],
+    state: dict[str, torch.Tensor] | None = None,
+) -> Machine:
     """Return the machine of a Setup, before training.
 
     Args:
@@ -103,12 +111,15 @@ def build(source: Source, setup: Setup, kind: str, labels: tuple[str, ...], seed
         kind: Kind of the task.
         labels: Label space of the task.
         seeds: Seeds of the streams `init`, `head` and `adapters`.
+        state: Weights of an upstream trunk, put in place of the published ones.
 
     Raises:
         UserError: weights or tokenizer cannot be loaded.
     """
     tokenizer = load_tokenizer(source)
     trunk = load_trunk(source, setup.weights, seeds["init"])
+    if state is not None:
+        transplant(trunk, state)
     if setup.ties:
         tie(trunk, setup.ties.distinct)
     readout = setup.readout or Readout()

@@ -24,6 +24,13 @@ class StageStore:
         """Remember the root; it is made when something is stored."""
         self.root = root
 
+    def holds(self, stage: str, made_from: Any) -> bool:
+        """Return whether the arrays that `made_from` determines are there."""
+        return self._folder(stage, made_from).is_dir()
+
+    def _folder(self, stage: str, made_from: Any) -> Path:
+        return self.root / stage / digest(made_from, 40)
+
     def get_or_make(self, stage: str, made_from: Any, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays that `made_from` determines, computing them if they are not there yet.
 
@@ -33,7 +40,7 @@ class StageStore:
             make: Computes the arrays. Called at most once per content and machine; a disk that is full costs the
                 reuse, not the result.
         """
-        folder = self.root / stage / digest(made_from, 40)
+        folder = self._folder(stage, made_from)
         if not folder.is_dir():
             made = make()
             try:

@@ -1,0 +1,62 @@
+"""Intermediate-task training: a labelled source task first, then the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tlbench import Checkpoint, Offer, Setup, SourceOffer, Strategy
+
+
+@dataclass(frozen=True)
+class Intermediate(Strategy):
+    """Fine-tune on a labelled source task, then on the target (STILTs, Phang et al. 2018, arXiv:1811.01088).
+
+    The trunk moves on, the head does not: the target's head starts fresh. The source model is selected on the
+    source's own validation labels. It is computed once and shared by all replicates and conditions that ask for
+    it, which narrows the spread over replicates; `redraw=True` trains one for each replicate.
+
+    Held equal: everything on the target. Adds: the source's labels, counted in the record, and its training.
+    Outside data: labelled. Cost: that of fine-tuning on the source, once, and on the target.
+
+    Attributes:
+        source: Name of the source task; `auto` takes the one of the target's suite with the largest budget.
+        budget: Source labels; 0 takes the source's default budget.
+        redraw: Train a source model for each replicate.
+    """
+
+    source: str = "auto"
+    budget: int = 0
+    redraw: bool = False
+
+    name = "intermediate"
+    summary = "fine-tune on a labelled source task, then on the target"
+    external_data = "labeled"
+    writes = frozenset({"weights"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Start from the trunk that the source leaves."""
+        chosen = self._chosen(offer)
+        if chosen is None:
+            return setup
+        start = Checkpoint(chosen.task, self.budget or chosen.budget, chosen.setup, not self.redraw)
+        return replace(setup, weights=start)
+
+    def _chosen(self, offer: Offer) -> SourceOffer | None:
+        """Return the source, or `None` if there is none that the model can learn."""
+        if self.source != "auto":
+            return offer.sources.get(self.source)
+        others = [offer.sources[name] for name in offer.sources if name != offer.task]
+        return max(others, key=_labels, default=None)
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse a target that is its own source, and a source that the model cannot learn."""
+        if self.source == offer.task:
+            return "the source is the target itself"
+        if self._chosen(offer) is None:
+            wanted = "no other task" if self.source == "auto" else f"no task {self.source!r}"
+            return f"{wanted} is there that this model can learn"
+        return None
+
+
+def _labels(source: SourceOffer) -> tuple[float, str]:
+    return (float("inf") if source.budget == "full" else float(source.budget)), source.task.name

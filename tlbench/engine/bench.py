@@ -1,0 +1,54 @@
+"""What the neural learner runs on: device, precision, artefacts, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tlbench.data import TaskData
+from tlbench.engine.measure import Clock, numerics
+from tlbench.engine.place import Place
+from tlbench.engine.precision import Precision
+from tlbench.stages.store import Arrays, StageStore
+from tlbench.task import TaskRef
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the neural learner runs on.
+
+    Attributes:
+        place: Device and ranks.
+        precision: Resolved precision.
+        stages: Store of features and checkpoints.
+        clock: The cell's clock.
+        progress: Called with the share of the work done.
+        data: Returns the data of a task, for the sources that a cell learns from before its own.
+    """
+
+    place: Place
+    precision: Precision
+    stages: StageStore
+    clock: Clock
+    progress: Callable[[float], None]
+    data: Callable[[TaskRef], TaskData]
+
+    @property
+    def numerics(self) -> str:
+        """Return the class of arithmetic, which artefacts depend on."""
+        return str(numerics(self.place, self.precision)["class"])
+
+    def stage(self, name: str, made_from: Any, make: Callable[[], Arrays]) -> tuple[Arrays, bool]:
+        """Return a stage's arrays and whether they were there already; all ranks take the same way.
+
+        Args:
+            name: Name of the stage.
+            made_from: Everything the arrays depend on; must have a canonical JSON form.
+            make: Computes the arrays, on all ranks in step.
+        """
+        there = all(self.place.gather([self.stages.holds(name, made_from)]))
+        if there:
+            return self.stages.get_or_make(name, made_from, make), True
+        made = make()
+        return (self.stages.get_or_make(name, made_from, lambda: made) if self.place.rank == 0 else made), False

@@ -1,0 +1,205 @@
+"""A trained machine: build it, give it examples, train it phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tlbench.canonical import digest
+from tlbench.data import CellData
+from tlbench.engine.bench import Bench
+from tlbench.engine.encoding import Encoded, Ragged
+from tlbench.engine.families import Source
+from tlbench.engine.fit import Fitted, Job, fit
+from tlbench.engine.machine import Machine, build
+from tlbench.engine.place import Place
+from tlbench.engine.predict import features, predict
+from tlbench.grid import PROTOCOL, Cell, stream
+from tlbench.kinds import kind_named
+from tlbench.setups import Pretrained, Setup
+from tlbench.strategy import Prediction
+from tlbench.task import Example
+from tlbench.transforms import augmented
+
+LAST_STEP_BUDGET = 100
+"""Up to this budget the validation part is too small to choose by: the last step is taken."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A machine after its last phase.
+
+    Attributes:
+        machine: The machine, in eval mode.
+        encoded: Its examples by part, with frozen features where a phase used them.
+        fitted: What training reports.
+        counts: How many weights there are and how many of them moved.
+        features: Whether frozen features stand for the trunk to the end.
+        copies: Altered copies among the training examples.
+    """
+
+    machine: Machine
+    encoded: dict[str, Encoded]
+    fitted: Fitted
+    counts: dict[str, int]
+    features: bool
+    copies: int
+
+    def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
+        """Return the predictions on one part, in task space; none for a part without examples."""
+        if not examples:
+            return []
+        encoded = self.encoded[name]
+        encoded = encoded if self.features else replace(encoded, hidden=None)
+        return predict(self.machine, examples, encoded, bench.precision, bench.place)
+
+
+def train(
+    cell: Cell, data: CellData, source: Source, bench: Bench, micro: int, state: dict[str, torch.Tensor] | None
+) -> Trained:
+    """Build the machine of a cell and train it.
+
+    Args:
+        cell: The cell.
+        data: Its examples.
+        source: Its model.
+        bench: What it runs on.
+        micro: Examples that fit into memory at once.
+        state: Weights of an upstream trunk to start from, or `None`.
+
+    Raises:
+        UserError: weights or tokenizer cannot be loaded, or do not fit.
+    """
+    setup, kind = cell.condition.setup, cell.condition.task.kind
+    seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
+    machine = build(source, setup, kind, data.task.labels, seeds, state)
+    parts = {"train": data.train + copies(cell, data), "validation": data.validation, "test": data.test}
+    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
+    encoded.setdefault("validation", _nothing(encoded["train"]))
+    counts = machine.counts()
+    bench.clock.lap("prepare")
+    small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
+    first = Job(
+        encoded["train"],
+        encoded["validation"],
+        setup.phases[0],
+        small,
+        seeds,
+        bench.precision,
+        micro,
+        None if small else _scorer(cell, data, machine, encoded["validation"]),
+        bench.progress,
+        int((encoded["train"].owner < len(data.train)).sum()),
+    )
+    frozen = _frozen_phases(setup)
+    to_the_end = frozen == len(setup.phases)
+    if frozen:
+        encoded = _on_features(machine, encoded, to_the_end, cell, bench)
+    on_features = replace(first, train=encoded["train"], validation=encoded["validation"])
+    jobs = [replace(on_features if i < frozen else first, phase=phase) for i, phase in enumerate(setup.phases)]
+    fitted = _fit(machine, jobs, bench.place)
+    return Trained(machine, encoded, fitted, counts, to_the_end, len(parts["train"]) - len(data.train))
+
+
+def _on_features(
+    machine: Machine, encoded: dict[str, Encoded], to_the_end: bool, cell: Cell, bench: Bench
+) -> dict[str, Encoded]:
+    """Return the encoded parts with frozen features; the test part only if the trunk stays frozen to the end."""
+    machine.to(bench.place.device)
+    return {
+        name: _with_features(machine, one, cell, bench) if to_the_end or name != "test" else one
+        for name, one in encoded.items()
+    }
+
+
+def _scorer(
+    cell: Cell, data: CellData, machine: Machine, validation: Encoded
+) -> Callable[[Sequence[Any]], float] | None:
+    """Return what scores the machine's raw output on the validation examples while it trains.
+
+    `None` without examples, for regression (its loss is as good) and for generation (decoding costs too much).
+    """
+    task = cell.condition.task
+    if not data.validation or task.kind in ("text-regression", "text-generation"):
+        return None
+    metric = kind_named(task.kind).metric(task.metric)
+
+    def score(rows: Sequence[Any]) -> float:
+        predictions = machine.form.decode(data.validation, validation, rows)
+        return float(metric.score(metric.statistics(data.validation, predictions, data.task.all_labels))[0])
+
+    return score
+
+
+def copies(cell: Cell, data: CellData) -> tuple[Example, ...]:
+    """Return the altered copies of the training examples that the Setup asks for."""
+    wanted = cell.condition.setup.augment
+    return augmented(data.train, cell.condition.task.kind, wanted, stream(cell, "augment")) if wanted else ()
+
+
+def _frozen_phases(setup: Setup) -> int:
+    """Return how many leading phases leave the trunk as it was loaded, so that its features stand for it."""
+    if not isinstance(setup.weights, Pretrained) or setup.adapters:
+        return 0
+    return next((i for i, phase in enumerate(setup.phases) if phase.trainable != "head"), len(setup.phases))
+
+
+def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> Fitted:
+    """Train phase after phase and add up what they report."""
+    total = Fitted()
+    for number, job in enumerate(jobs):
+        if number:
+            machine.release(job.phase.trainable)
+        seeds = {purpose: (seed + number) % 2**63 for purpose, seed in job.seeds.items()}
+        fitted = fit(machine, replace(job, seeds=seeds), place)
+        shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
+        total = replace(
+            fitted,
+            steps=total.steps + fitted.steps,
+            best_step=total.steps + fitted.best_step,
+            examples_seen=total.examples_seen + fitted.examples_seen,
+            tokens_seen=total.tokens_seen + fitted.tokens_seen,
+            seconds=total.seconds + fitted.seconds,
+            curve=[*total.curve, *shifted],
+        )
+    return total
+
+
+def _with_features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> Encoded:
+    """Return the encoded examples with frozen features from the stage store."""
+    if not encoded.examples:
+        return encoded
+    condition = cell.condition
+    assert condition.model is not None
+    made_from = {
+        "protocol": PROTOCOL,
+        "model": condition.model,
+        "kind": condition.task.kind,
+        **({"ties": condition.setup.ties} if condition.setup.ties else {}),
+        **({"readout": condition.setup.readout} if condition.setup.readout else {}),
+        "precision": bench.precision,
+        "numerics": bench.numerics,
+        "tokens": digest(
+            [
+                encoded.tokens.flat.tolist(),
+                encoded.tokens.starts.tolist(),
+                {name: r.flat.tolist() for name, r in encoded.ragged.items() if name == "token_type_ids"},
+            ]
+        ),
+    }
+
+    def make() -> dict[str, np.ndarray[Any, Any]]:
+        made = features(machine, encoded, bench.precision, bench.place)
+        return {"flat": made.flat, "starts": made.starts}
+
+    arrays, _ = bench.stage("features", made_from, make)
+    return replace(encoded, hidden=Ragged(arrays["flat"], np.asarray(arrays["starts"], dtype=np.int64)))
+
+
+def _nothing(like: Encoded) -> Encoded:
+    """Return an encoding of no examples."""
+    return Encoded(Ragged.of([]), np.zeros(0, dtype=np.int64), 0, {name: Ragged.of([]) for name in like.ragged})
