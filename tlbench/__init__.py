@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         FixedSteps,
         Learner,
         Lora,
+        Mixture,
+        ModelRef,
         Peft,
         Phase,
         Plateau,
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
         Readout,
         Recipe,
         Setup,
+        Stream,
+        Teacher,
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy
+    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy, TeacherOffer
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -54,9 +58,9 @@ _HOMES = {
     "model": ("Model",),
     "registry": ("collect",),
     "setups": ("Augment", "Checkpoint", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained",
-              "Random", "Readout", "Recipe", "Setup", "Ties"),
+              "Random", "Readout", "Recipe", "Setup", "Mixture", "ModelRef", "Stream", "Teacher", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
 }
@@ -73,7 +77,9 @@ __all__ = [
     "Learner",
     "LearnerModel",
     "Lora",
+    "Mixture",
     "Model",
+    "ModelRef",
     "Offer",
     "Peft",
     "Phase",
@@ -89,7 +95,10 @@ __all__ = [
     "Span",
     "Splits",
     "Strategy",
+    "Stream",
     "Task",
+    "Teacher",
+    "TeacherOffer",
     "TextExample",
     "Ties",
     "TokenExample",

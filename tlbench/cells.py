@@ -16,7 +16,7 @@ from tlbench.learned import Learned
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
-from tlbench.setups import Random
+from tlbench.setups import ModelRef, Random
 from tlbench.sources import DataSource
 from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
@@ -122,7 +122,13 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
         from tlbench.engine.neural import learn, stage_store
 
         bench = Bench(
-            shop.place, shop.precision, stage_store(shop.source.cache), clock, shop.progress, shop.data
+            shop.place,
+            shop.precision,
+            stage_store(shop.source.cache),
+            clock,
+            shop.progress,
+            shop.data,
+            lambda ref, kind: _source_of(ref, kind, shop),
         )
         return learn(cell, data, model_source(cell, shop), bench)
     return _learn_otherwise(cell, data, shop, clock)
@@ -130,14 +136,17 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
 
 def model_source(cell: Cell, shop: Shop) -> Any:
     """Return the engine's source of the cell's model; the values of the cell, the place of the registry."""
+    assert cell.condition.model is not None
+    return _source_of(cell.condition.model, cell.condition.task.kind, shop)
+
+
+def _source_of(ref: ModelRef, kind: str, shop: Shop) -> Any:
     from tlbench.engine.families import Source
     from tlbench.model import Architecture
 
-    ref = cell.condition.model
-    assert ref is not None
     model: Model = shop.registry.models[ref.name]
     architecture = Architecture(ref.family, ref.model_type, dict(ref.identity))
-    return Source(model, architecture, cell.condition.task.kind == "text-generation", shop.source.offline)
+    return Source(model, architecture, kind == "text-generation", shop.source.offline)
 
 
 def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:

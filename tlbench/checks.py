@@ -17,9 +17,9 @@ from tlbench.canonical import canonical_json, plain
 from tlbench.errors import UnsupportedError
 from tlbench.kinds import KINDS, Kind, kind_named
 from tlbench.recipes import default_setup
-from tlbench.setups import Part, Setup
+from tlbench.setups import Family, Part, Setup
 from tlbench.sources import DataSource, fingerprint
-from tlbench.strategy import ExternalData, Family, LearnerModel, Offer, Strategy
+from tlbench.strategy import ExternalData, LearnerModel, Offer, Strategy
 from tlbench.task import Budget, Example, Splits, Task
 
 FEWEST = 10
@@ -283,7 +283,8 @@ def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
                 continue
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
-                    offer = Offer(kind, "toy", family, budget, toys.sources(model_type))
+                    offer = Offer(kind, "toy", family, budget, toys.sources(model_type),
+                                  toys.teachers(kind, model_type))
                     yield offer, default_setup(kind, model_type, budget)
 
 
@@ -326,9 +327,10 @@ def _writes(strategy: Strategy) -> str | None:
 
 def _values(setup: Setup) -> dict[str, str]:
     """Return each part of a Setup as text."""
-    whole = ("learner", "weights", "adapters", "ties", "readout", "augment")
+    whole = ("learner", "weights", "adapters", "ties", "readout", "augment", "teacher")
     values: dict[str, Any] = {name: getattr(setup, name) for name in whole}
     values["recipe"] = [phase.recipe for phase in setup.phases]
+    values["mixture"] = sorted({canonical_json(phase.mixture) for phase in setup.phases})
     values["stop"] = sorted({canonical_json(phase.stop) for phase in setup.phases})
     values["trainable"] = [(phase.trainable, phase.unfreeze) for phase in setup.phases]
     values["layer_decay"] = sorted({recipe.layer_decay for recipe in values["recipe"]})

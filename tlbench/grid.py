@@ -12,25 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tlbench.canonical import digest
-from tlbench.setups import Setup
-from tlbench.strategy import ExternalData, Family
+from tlbench.setups import ModelRef, Setup
+from tlbench.strategy import ExternalData
 from tlbench.task import Budget, TaskRef
 
 PROTOCOL = "tlbench-2"
 """Version of everything that the core decides and that can move a score. Raised when such code changes."""
 
 PrecisionPolicy = Literal["auto", "fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """The model of a cell: what identifies its weights, never where they lie."""
-
-    name: str
-    family: Family
-    model_type: str
-    pooling: str
-    identity: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

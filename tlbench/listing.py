@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 from tlbench.kinds import KINDS
 from tlbench.registry import Registry
-from tlbench.strategy import Family, Offer
-from tlbench.toys import sources
+from tlbench.setups import Family
+from tlbench.strategy import Offer
+from tlbench.toys import sources, teachers
 
 
 def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
@@ -38,6 +39,11 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
                 row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300)) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
-                                if not unsupported([strategy], Offer(kind, "", family, 300, sources("bert")))) or "-"
+                                if not unsupported([strategy], _offer(kind, family))) or "-"
         table.append(row)
     return table
+
+
+def _offer(kind: str, family: Family) -> Offer:
+    """Return the offer of a kind and family in which nothing is missing that a strategy may need."""
+    return Offer(kind, "", family, 300, sources("bert"), teachers(kind, "bert"))

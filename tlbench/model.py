@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlbench.errors import UserError
-from tlbench.strategy import Family
+from tlbench.setups import Family
 
 PACKAGE = "package:"
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tlbench.errors import UserError
-from tlbench.grid import Cell, Condition, ModelRef, PrecisionPolicy, StrategyRef
+from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
 from tlbench.recipes import default_setup
 from tlbench.registry import Origin, Registry, known
-from tlbench.setups import Pretrained
+from tlbench.setups import ModelRef, Pretrained
 from tlbench.sources import DataSource
 from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
-from tlbench.strategy import Offer, SourceOffer, Strategy
+from tlbench.strategy import Offer, SourceOffer, Strategy, TeacherOffer
 from tlbench.task import Budget, Task, TaskRef
 
 DEFAULT_STRATEGIES = ("floor", "linear", "scratch", "finetune", "feature-extraction", "lora")
@@ -92,9 +92,10 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                         continue
                     ref = strategy_ref(parts, registry)
                     offered = Sources(task.suite, architecture, registry, source)
-                    condition, reason = _condition(
-                        refs[task.name], named, architecture, parts, ref, budget, request, offered
-                    )
+                    family = architecture.family if architecture else None
+                    teachers = Teachers(task.kind, budget, architecture, registry, source)
+                    offer = Offer(task.kind, task.name, family, budget, offered, teachers)
+                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
     for cell in cells:
@@ -180,6 +181,38 @@ class Sources(Mapping[str, SourceOffer]):
         if family is None or (family == "encoder" and task.kind == "text-generation"):
             return False
         return not _why_not(task, self._registry, self._source)
+
+
+class Teachers(Mapping[str, TeacherOffer]):
+    """The models that may teach, for one kind of task and budget; read when asked for."""
+
+    def __init__(
+        self, kind: str, budget: Budget, own: Architecture | None, registry: Registry, source: DataSource
+    ) -> None:
+        """Remember where to look; `own` is the architecture of the model at hand."""
+        self._kind, self._budget, self._own, self._registry, self._source = kind, budget, own, registry, source
+
+    def __getitem__(self, name: str) -> TeacherOffer:
+        """Return a registered model or a Hub id as a teacher; the empty name is the model at hand.
+
+        Raises:
+            KeyError: it cannot learn this kind.
+            UserError: there is no such model here.
+        """
+        model = model_named(name, self._registry) if name else None
+        architecture = model.architecture(self._source.offline) if model else self._own
+        if architecture is None or (architecture.family == "encoder" and self._kind == "text-generation"):
+            raise KeyError(name)
+        setup = default_setup(self._kind, architecture.model_type, self._budget)
+        return TeacherOffer(_model_ref(model, architecture) if model else None, setup)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of the registered models."""
+        return iter(sorted(self._registry.models))
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._registry.models)
 
 
 def _with_sources(
@@ -290,25 +323,25 @@ def _condition(
     architecture: Architecture | None,
     parts: Sequence[Strategy],
     ref: StrategyRef,
-    budget: Budget,
+    offer: Offer,
     request: Request,
-    offered: Mapping[str, SourceOffer],
 ) -> tuple[Condition, str | None]:
-    offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget, offered)
     model_type = architecture.model_type if architecture else None
     setup, reason = resolve(parts, offer, model_type), unsupported(parts, offer)
     model_ref = None
     if model and architecture:
-        model_ref = ModelRef(
-            model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity
-        )
-    condition = Condition(task, model_ref, ref, setup, budget, request.precision)
+        model_ref = _model_ref(model, architecture)
+    condition = Condition(task, model_ref, ref, setup, offer.budget, request.precision)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (
             f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "
             "code), so it can only start at random"
         )
     return condition, reason
+
+
+def _model_ref(model: Model, architecture: Architecture) -> ModelRef:
+    return ModelRef(model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity)
 
 
 def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:

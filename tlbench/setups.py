@@ -13,6 +13,27 @@ from typing import Any, Literal
 from tlbench.canonical import added
 from tlbench.task import Budget, TaskRef
 
+Family = Literal["encoder", "decoder", "encoder-decoder"]
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The model of a cell: what identifies its weights, never where they lie.
+
+    Attributes:
+        name: Short name.
+        family: Family of the architecture.
+        model_type: transformers' name of the architecture.
+        pooling: How one vector is made of a text.
+        identity: Content hashes of a local model, or Hub id and commit.
+    """
+
+    name: str
+    family: Family
+    model_type: str
+    pooling: str
+    identity: Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -207,12 +228,14 @@ class Phase:
         stop: When training ends.
         unfreeze: Share of the steps over which the trunk's layer groups begin to move one by one, from the top;
             0 moves all that is trainable from the first step.
+        mixture: Further tasks learned at the same time, or `None`.
     """
 
     trainable: Trainable = "all"
     recipe: Recipe = field(default_factory=Recipe)
     stop: Stop = field(default_factory=FixedSteps)
     unfreeze: float = added(0.0)
+    mixture: Mixture | None = added(None)
 
 
 @dataclass(frozen=True)
@@ -227,6 +250,7 @@ class Setup:
         ties: Blocks that share weights, or `None`.
         readout: What the head reads, or `None` for the trunk's output and the model's own pooling.
         augment: Altered copies of the training examples, or `None`.
+        teacher: Models to learn from, or `None`.
     """
 
     learner: Learner = field(default_factory=Learner)
@@ -236,9 +260,65 @@ class Setup:
     ties: Ties | None = added(None)
     readout: Readout | None = added(None)
     augment: Augment | None = added(None)
+    teacher: Teacher | None = added(None)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Models whose outputs on the training examples a student learns from, in task space.
+
+    Attributes:
+        model: The teachers' model; `None` takes the student's own.
+        setup: How each teacher learns the cell's own labels.
+        members: Teachers, alike but for their random streams; their outputs are averaged.
+        temperature: Softens the distributions of both (classes, tags, answer positions).
+        weight: Share of the teachers' outputs in the loss; the rest is the labels'.
+    """
+
+    model: ModelRef | None
+    setup: Setup
+    members: int
+    temperature: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A further task that a phase learns from at the same time, with a head of its own on the same trunk.
+
+    Attributes:
+        task: The task.
+        budget: Its labels; its validation part is not used.
+        setup: Recipe whose lengths its texts are cut to.
+    """
+
+    task: TaskRef
+    budget: Budget
+    setup: Setup
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How a phase mixes its streams with the target.
+
+    Attributes:
+        streams: The further streams.
+        mode: `draw` takes each step's batch from one stream; `sum` adds one batch of the target and one of the
+            stream in each step.
+        temperature: For `draw`: streams are drawn by their sizes to the power of 1/temperature.
+        weight: For `sum`: share of the target in the loss at the first step.
+        last: For `sum`: share at the last step, reached linearly.
+    """
+
+    streams: tuple[Stream, ...]
+    mode: Literal["draw", "sum"]
+    temperature: float = 1.0
+    weight: float = 1.0
+    last: float = 1.0
 
 
 Part = Literal[
-    "learner", "weights", "adapters", "trainable", "recipe", "layer_decay", "stop", "ties", "readout", "augment"
+    "learner", "weights", "adapters", "trainable", "recipe", "layer_decay", "stop", "ties", "readout", "augment",
+    "teacher", "mixture",
 ]
 """The parts of a Setup that a strategy may declare to write; two writers of one part do not compose."""

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from tlbench.setups import Part, Setup
+from tlbench.setups import Family, ModelRef, Part, Setup
 from tlbench.task import Budget, Example, TaskRef
 
 ExternalData = Literal["none", "unlabeled", "labeled"]
-Family = Literal["encoder", "decoder", "encoder-decoder"]
 Prediction = Any
 """In task space: a class name, a number, a tuple of tags, a `Span`, or a text, by kind."""
 
@@ -36,6 +35,19 @@ class SourceOffer:
 
 
 @dataclass(frozen=True)
+class TeacherOffer:
+    """A model that may teach.
+
+    Attributes:
+        model: The model, or `None` for the student's own.
+        setup: How it is fine-tuned on the target by default.
+    """
+
+    model: ModelRef | None
+    setup: Setup
+
+
+@dataclass(frozen=True)
 class Offer:
     """What a strategy may know when it prepares a Setup.
 
@@ -46,6 +58,7 @@ class Offer:
         budget: Labels of the cell.
         sources: Tasks to learn from, by name: iterating gives those of the target's suite that the model can learn
             (the target among them); any other registered task can be asked for by name.
+        teachers: Models that can learn the target, by name; the empty name stands for the model at hand.
     """
 
     kind: str
@@ -53,6 +66,7 @@ class Offer:
     family: Family | None
     budget: Budget
     sources: Mapping[str, SourceOffer] = field(default_factory=dict)
+    teachers: Mapping[str, TeacherOffer] = field(default_factory=dict)
 
 
 class LearnerModel(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tlbench.recipes import default_setup
-from tlbench.strategy import SourceOffer
+from tlbench.strategy import SourceOffer, TeacherOffer
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TaskRef, TextExample, TokenExample
 
 SIZE = 60
@@ -38,6 +38,11 @@ def sources(model_type: str | None) -> dict[str, SourceOffer]:
         return {}
     task = TaskRef("toy-source", 1, "text-classification", "accuracy", None)
     return {task.name: SourceOffer(task, 300, default_setup(task.kind, model_type, 300))}
+
+
+def teachers(kind: str, model_type: str | None) -> dict[str, TeacherOffer]:
+    """Return the model at hand as a teacher."""
+    return {"": TeacherOffer(None, default_setup(kind, model_type, 300))} if model_type else {}
 
 
 def _sentence(number: int) -> str:

@@ -154,7 +154,7 @@ def _outside(condition: Condition) -> Outside:
     facts = condition.facts
     strategy = str(facts.strategy.get("external_data", "none"))
     model = facts.model or {}
-    learned = tuple((str(stage["task"]), int(stage["labels"])) for stage in _upstream(facts))
+    learned = tuple((str(stage["task"]), int(stage["labels"])) for stage in _upstream(facts) if stage["labels"])
     if model.get("init") != "pretrained":
         return Outside(strategy, unlabeled=condition.unlabeled, learned=learned)
     sources = tuple(sorted(model.get("training_sources") or ()))

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlbench.data import TaskData
+from tlbench.engine.families import Source
 from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
+from tlbench.setups import ModelRef
 from tlbench.stages.store import Arrays, StageStore
 from tlbench.task import TaskRef
 
@@ -24,7 +26,8 @@ class Bench:
         stages: Store of features and checkpoints.
         clock: The cell's clock.
         progress: Called with the share of the work done.
-        data: Returns the data of a task, for the sources that a cell learns from before its own.
+        data: Returns the data of a task, for the sources that a cell learns from.
+        model: Returns a model for a kind of task, for teachers that are another model than the cell's.
     """
 
     place: Place
@@ -33,6 +36,7 @@ class Bench:
     clock: Clock
     progress: Callable[[float], None]
     data: Callable[[TaskRef], TaskData]
+    model: Callable[[ModelRef, str], Source]
 
     @property
     def numerics(self) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from tlbench.engine.encoding import Encoded, Ragged
-from tlbench.strategy import Family, Prediction
+from tlbench.engine.encoding import Encoded, Floats, Ragged
+from tlbench.setups import Family
+from tlbench.strategy import Prediction
 from tlbench.task import Example
 
 if TYPE_CHECKING:
@@ -108,6 +109,25 @@ class Form(ABC):
     def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
         """Return one prediction per example, in task space, from the raw output of each row."""
 
+    def soften(self, row: Any, temperature: float) -> Floats:
+        """Return a row's raw output as what a student learns from: probabilities over the last axis, (n, classes)."""
+        return softmax(np.atleast_2d(row) / temperature)
+
+    def taught(self, encoded: Encoded, rows: Sequence[Floats]) -> list[Floats]:
+        """Return softened rows in task space: one array per example, (1, classes) or (1, 1) where the form pools."""
+        return list(rows)
+
+    def learns(self, encoded: Encoded, taught: Sequence[Floats]) -> Encoded:
+        """Return encoded examples that carry what teachers said of them, aligned with the student's rows."""
+        return replace(encoded, ragged={**encoded.ragged, "soft": stacked(taught)})
+
+    def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+        """Return the summed divergence from the teachers' distributions (Hinton et al. 2015, arXiv:1503.02531).
+
+        Kullback-Leibler, times the squared temperature, so that gradients keep their size.
+        """
+        return divergence(scores, batch["soft"][:, 0], temperature).sum()
+
     def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any) -> Any:
         """Return the tokenizer's encoding, truncated to the frame's length."""
         options = {"truncation": True, "max_length": self.frame.max_length, **options}
@@ -168,6 +188,14 @@ class RegressionForm(ClassificationForm):
     def loss(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the summed squared error."""
         return nn.functional.mse_loss(scores[:, 0], batch["labels"].float(), reduction="sum")
+
+    def soften(self, row: Any, temperature: float) -> Floats:
+        """Return the number itself, (1, 1)."""
+        return np.atleast_2d(np.asarray(row, dtype=np.float32))
+
+    def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+        """Return the summed squared difference from the teachers' numbers."""
+        return nn.functional.mse_loss(scores[:, 0], batch["soft"][:, 0, 0], reduction="sum")
 
     def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
         """Return the number."""
@@ -238,6 +266,34 @@ class TaggingForm(Form):
         """Return the number of tagged words."""
         return float(max(1, sum(int((encoded.ragged["labels"].row(row) != IGNORED).sum()) for row in rows)))
 
+    def taught(self, encoded: Encoded, rows: Sequence[Floats]) -> list[Floats]:
+        """Return the teachers' distribution for each word, (words, tags); zeros where no token stands for it."""
+        places = encoded.ragged["word"]
+        sizes = np.zeros(encoded.examples, dtype=np.int64)
+        for row, owner in enumerate(encoded.owner.tolist()):
+            sizes[owner] = max(sizes[owner], int(places.row(row).max()) + 1)
+        out = [np.zeros((size, len(self.frame.labels)), dtype=np.float32) for size in sizes]
+        for row, owner in enumerate(encoded.owner.tolist()):
+            for place, word in enumerate(places.row(row).tolist()):
+                if word >= 0 and place < len(rows[row]):
+                    out[owner][word] = rows[row][place]
+        return out
+
+    def learns(self, encoded: Encoded, taught: Sequence[Floats]) -> Encoded:
+        """Return encoded examples whose tokens carry the distribution of the word that they stand for."""
+        soft = []
+        for row, owner in enumerate(encoded.owner.tolist()):
+            words = encoded.ragged["word"].row(row).tolist()
+            known = taught[owner]
+            nothing = np.zeros(len(self.frame.labels), dtype=np.float32)
+            soft.append(np.stack([known[w] if 0 <= w < len(known) else nothing for w in words]))
+        return replace(encoded, ragged={**encoded.ragged, "soft": stacked(soft)})
+
+    def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+        """Return the divergence summed over the words that have a tag and a teacher's distribution."""
+        asked = (batch["labels"] != IGNORED) & (batch["soft"].sum(-1) > 0)
+        return (divergence(scores, batch["soft"], temperature) * asked).sum()
+
     def decode(self, examples: Sequence[Any], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
         """Return a tag per word; a word that no token stands for is outside, and tags are made legal IOB2."""
         tags = [["O"] * len(e.words) for e in examples]
@@ -247,6 +303,27 @@ class TaggingForm(Form):
                 if word >= 0 and place < len(best):
                     tags[int(encoded.owner[row])][word] = self.frame.labels[int(best[place])]
         return [legal(sequence) for sequence in tags]
+
+
+def softmax(scores: Any, axis: int = -1) -> Floats:
+    """Return probabilities along an axis, float32 of the same shape."""
+    from scipy.special import softmax as exact
+
+    shares: Floats = exact(np.asarray(scores, dtype=np.float64), axis=axis).astype(np.float32)
+    return shares
+
+
+def stacked(rows: Sequence[Floats]) -> Ragged:
+    """Return rows of shape (n, width) end to end."""
+    starts = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=starts[1:])
+    return Ragged(np.concatenate(rows), starts)
+
+
+def divergence(scores: torch.Tensor, soft: torch.Tensor, temperature: float, axis: int = -1) -> torch.Tensor:
+    """Return the Kullback-Leibler divergence along an axis times the squared temperature; the axis is gone."""
+    logs = nn.functional.log_softmax(scores / temperature, axis)
+    return nn.functional.kl_div(logs, soft, reduction="none").sum(axis) * temperature**2
 
 
 def legal(tags: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from tlbench.engine.layers import tie
 from tlbench.engine.spans import SpanForm
 from tlbench.engine.upstream import transplant
 from tlbench.errors import UserError
-from tlbench.setups import Readout, Setup, Trainable
+from tlbench.setups import Readout, Setup, Teacher, Trainable
 
 FORMS: dict[str, type[Form]] = {
     "text-classification": ClassificationForm,
@@ -42,6 +42,7 @@ class Machine(nn.Module):
         self.adapters = frozenset(name for name, p in trunk.named_parameters() if p.requires_grad)
         self.head: nn.Linear | None = None
         self.head_only = False
+        self.teacher: Teacher | None = None
         if form.outputs():
             config: Any = trunk.config
             self.head = nn.Linear(config.hidden_size, form.outputs())
@@ -50,8 +51,13 @@ class Machine(nn.Module):
             nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Return the summed loss of a batch, a float32 scalar."""
-        return self.form.loss(self.form.scores(self, batch), batch)
+        """Return the summed loss of a batch, a float32 scalar; teachers count only where a batch carries them."""
+        scores = self.form.scores(self, batch)
+        loss = self.form.loss(scores, batch)
+        if self.teacher is None or "soft" not in batch:
+            return loss
+        soft = self.form.soft_loss(scores, batch, self.teacher.temperature)
+        return (1 - self.teacher.weight) * loss + self.teacher.weight * soft
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Return the trunk's hidden states (rows, tokens, width), or the cached features of the batch."""
@@ -140,5 +146,6 @@ def build(
     for adapter in setup.adapters:
         trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
     machine = Machine(trunk, form, seeds["head"], readout.last)
+    machine.teacher = setup.teacher
     machine.release(setup.phases[0].trainable)
     return machine

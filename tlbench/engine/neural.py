@@ -13,8 +13,9 @@ from torch import nn
 from tlbench.canonical import digest
 from tlbench.data import CellData
 from tlbench.engine.bench import Bench
+from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
-from tlbench.engine.trained import Trained, train
+from tlbench.engine.trained import Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
 from tlbench.learned import Learned
@@ -48,7 +49,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
     used, state = _upstream(cell, data, source, bench, micro)
-    done = train(cell, data, source, bench, micro, state)
+    given = _lesson(cell, data, bench, micro)
+    done = train(cell, data, source, bench, micro, state, given=given)
     bench.clock.lap("train")
     validation = done.predict("validation", data.validation, bench)
     test = done.predict("test", data.test, bench)
@@ -56,10 +58,36 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     bench.place.release()
     setup = cell.condition.setup
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
+    if given:
+        used.append(_taught(cell, given))
     if used:
         training["upstream"] = [asdict(one) for one in used]
     model = {**done.counts, "init": "random" if isinstance(setup.weights, Random) else "pretrained"}
     return Learned(validation, test, training, model, _flops(done))
+
+
+def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | None:
+    """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers."""
+    if cell.condition.setup.teacher is None:
+        return None
+    own = CellData(data.train, data.validation, (), data.task)  # teachers have no test split to look at
+
+    def teach(above: Cell, member: int) -> Trained:
+        assert above.condition.model is not None
+        model = bench.model(above.condition.model, above.condition.task.kind)
+        return train(above, own, model, bench, micro, member=member)
+
+    given = lesson(cell, data, data.train + copies(cell, data), teach, bench)
+    bench.clock.lap("upstream")
+    return given
+
+
+def _taught(cell: Cell, given: Lesson) -> Used:
+    """Return a lesson as a record tells it: it brings in no labels."""
+    teacher = cell.condition.setup.teacher
+    assert teacher is not None
+    name = teacher.model.name if teacher.model else "the student's model"
+    return Used(given.stage, f"teacher: {teacher.members} x {name}", 0, False, given.seconds, given.spent, 0, 0.0)
 
 
 def _upstream(

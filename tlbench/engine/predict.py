@@ -16,11 +16,16 @@ from tlbench.strategy import Prediction
 from tlbench.task import Example
 
 
-@torch.no_grad()
 def predict(
     machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision, place: Place
 ) -> list[Prediction]:
-    """Return one prediction per example, in task space, in order, the same on every rank.
+    """Return one prediction per example, in task space, in order, the same on every rank."""
+    return machine.form.decode(examples, encoded, raw_rows(machine, encoded, precision, place))
+
+
+@torch.no_grad()
+def raw_rows(machine: Machine, encoded: Encoded, precision: Precision, place: Place) -> list[Any]:
+    """Return the raw output of each row, in order, the same on every rank.
 
     Ranks share out whole batches of a plan that depends on lengths alone, so that 1 and N ranks run the very
     same batches; every row is gathered by its number and counted once.
@@ -39,7 +44,7 @@ def predict(
         raise RuntimeError(
             f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
         )
-    return machine.form.decode(examples, encoded, [by_row[row] for row in range(len(encoded))])
+    return [by_row[row] for row in range(len(encoded))]
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from tlbench.engine.encoding import Encoded, Ragged
-from tlbench.engine.forms import Batch, Form, ragged_of, trimmed
+from tlbench.engine.encoding import Encoded, Floats, Ragged
+from tlbench.engine.forms import Batch, Form, divergence, ragged_of, softmax, trimmed
+from tlbench.errors import UserError
 from tlbench.strategy import Prediction
 from tlbench.task import QuestionExample, Span
 
@@ -86,6 +87,31 @@ class SpanForm(Form):
         first = nn.functional.cross_entropy(scores[..., 0], batch["start"], reduction="sum")
         last = nn.functional.cross_entropy(scores[..., 1], batch["stop"], reduction="sum")
         return (first + last) / 2
+
+    def soften(self, row: Any, temperature: float) -> Floats:
+        """Return the distributions of both edges over a window's tokens, (tokens, 2)."""
+        return softmax(row / temperature, axis=0)
+
+    def taught(self, encoded: Encoded, rows: Sequence[Floats]) -> list[Floats]:
+        """Return the rows, one per window: edges are told by the teacher's own tokens."""
+        return list(rows)
+
+    def learns(self, encoded: Encoded, taught: Sequence[Floats]) -> Encoded:
+        """Return encoded windows that carry the teachers' distributions.
+
+        Raises:
+            UserError: the teachers cut the texts into other windows or tokens than the student.
+        """
+        if [len(row) for row in taught] != encoded.tokens.lengths.tolist():
+            raise UserError(
+                "answers can only be distilled between models with one tokenizer: take a teacher with the student's"
+            )
+        return super().learns(encoded, taught)
+
+    def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+        """Return the summed mean of the two edges' divergences over the window's tokens."""
+        scores = scores.masked_fill(batch["attention_mask"].unsqueeze(-1) == 0, -1e4)
+        return divergence(scores, batch["soft"], temperature, axis=1).mean(1).sum()
 
     def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
         """Return the number of windows."""

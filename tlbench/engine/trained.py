@@ -12,6 +12,7 @@ import torch
 from tlbench.canonical import digest
 from tlbench.data import CellData
 from tlbench.engine.bench import Bench
+from tlbench.engine.distillation import Lesson, with_lesson
 from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Fitted, Job, fit
@@ -59,7 +60,14 @@ class Trained:
 
 
 def train(
-    cell: Cell, data: CellData, source: Source, bench: Bench, micro: int, state: dict[str, torch.Tensor] | None
+    cell: Cell,
+    data: CellData,
+    source: Source,
+    bench: Bench,
+    micro: int,
+    state: dict[str, torch.Tensor] | None = None,
+    member: int | None = None,
+    given: Lesson | None = None,
 ) -> Trained:
     """Build the machine of a cell and train it.
 
@@ -70,15 +78,23 @@ def train(
         bench: What it runs on.
         micro: Examples that fit into memory at once.
         state: Weights of an upstream trunk to start from, or `None`.
+        member: Number of a teacher, which has random streams of its own; `None` for the cell itself.
+        given: What teachers say of the training examples, or `None`.
 
     Raises:
         UserError: weights or tokenizer cannot be loaded, or do not fit.
     """
     setup, kind = cell.condition.setup, cell.condition.task.kind
-    seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
+    suffix = "" if member is None else f"|teacher {member}"
+    purposes = ("init", "head", "adapters", "order", "dropout")
+    seeds = {purpose: stream(cell, purpose + suffix) for purpose in purposes}
     machine = build(source, setup, kind, data.task.labels, seeds, state)
-    parts = {"train": data.train + copies(cell, data), "validation": data.validation, "test": data.test}
+    asked = data.train + copies(cell, data)
+    parts = {
+        "train": given.targets(asked) if given else asked, "validation": data.validation, "test": data.test
+    }
     encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
+    encoded["train"] = with_lesson(machine.form, encoded["train"], given)
     encoded.setdefault("validation", _nothing(encoded["train"]))
     counts = machine.counts()
     bench.clock.lap("prepare")

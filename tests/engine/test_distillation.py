@@ -1,0 +1,165 @@
+"""Teachers: what they say, how it is aligned with a student's tokens, and what the loss makes of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tlbench.cells import Shop, run_cell
+from tlbench.engine import neural
+from tlbench.engine.distillation import Lesson, with_lesson
+from tlbench.engine.forms import softmax
+from tlbench.engine.machine import Machine
+from tlbench.grid import Cell
+from tlbench.planning import Request, make_plan
+from tlbench.setups import Setup, Teacher
+
+FAMILIES = ("encoder", "decoder", "encoder-decoder")
+KINDS = ("text-classification", "text-regression", "token-classification", "question-answering", "text-generation")
+
+
+@pytest.fixture(autouse=True)
+def short_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train teachers for a few steps too."""
+    lesson = neural.lesson
+
+    def short(cell: Cell, *given: Any) -> Lesson:
+        teacher = cell.condition.setup.teacher
+        assert teacher is not None
+        phases = tuple(
+            replace(p, recipe=replace(p.recipe, epochs=1e-6, min_steps=4, batch_size=8, max_target_length=8))
+            for p in teacher.setup.phases
+        )
+        setup = replace(cell.condition.setup, teacher=replace(teacher, setup=replace(teacher.setup, phases=phases)))
+        return lesson(replace(cell, condition=replace(cell.condition, setup=setup)), *given)
+
+    monkeypatch.setattr(neural, "lesson", short)
+
+
+@pytest.mark.parametrize(("kind", "family"), [
+    (k, f) for k in KINDS for f in FAMILIES if (k, f) != ("text-generation", "encoder")
+])
+def test_student_learns_from_its_own_kind(kind: str, family: str, cell_of: Callable[..., Cell], shop: Shop) -> None:
+    cell = cell_of(kind, family, "distill(members=2)+augment(copies=1)+short")
+    first, again = run_cell(cell, shop), run_cell(cell, shop)
+    assert first.facts["status"] in ("ok", "collapsed"), first.facts["reason"]
+    (made,), (reused,) = (outcome.facts["training"]["upstream"] for outcome in (first, again))
+    assert made["labels"] == 0
+    assert reused["spent"] == 0 < reused["seconds"]
+    assert made["task"].startswith("teacher: " + ("1" if kind == "text-generation" else "2"))
+    curves = [json.dumps(outcome.facts["training"]["curve"]) for outcome in (first, again)]
+    assert curves[0] == curves[1]
+    assert first.predictions.equals(again.predictions)
+
+
+def test_teachers_of_another_tokenizer_teach_classes_and_tags_but_no_answers(
+    zoo: Callable[..., Path], shop: Shop
+) -> None:
+    names = tuple(str(zoo(family)) for family in ("encoder", "decoder"))
+    status = {}
+    for task in ("toy-topic", "toy-names", "toy-where"):
+        request = Request((task,), ("distill(teacher=tiny-decoder,members=1)+short",), names, replicates=1)
+        cell = next(c for c in make_plan(request, shop.registry, shop.source).cells
+                    if c.condition.model and c.condition.model.family == "encoder")
+        outcome = run_cell(cell, shop)
+        status[task] = outcome.facts["status"], outcome.facts["reason"]
+    assert status["toy-topic"][0] in ("ok", "collapsed"), status
+    assert status["toy-names"][0] in ("ok", "collapsed"), status
+    assert status["toy-where"][0] == "failed"
+    assert "one tokenizer" in str(status["toy-where"][1])
+
+
+def test_teachers_differ_in_their_streams_and_see_the_cells_own_labels(
+    cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    train = neural.train
+
+    def watched(cell: Cell, data: Any, *given: Any, **named: Any) -> Any:
+        done = train(cell, data, *given, **named)
+        seen.append((named.get("member"), [e.id for e in data.train], len(data.test), done.fitted.curve,
+                     done.machine.head.weight.detach().clone()))
+        return done
+
+    monkeypatch.setattr(neural, "train", watched)
+    run_cell(cell_of("text-classification", "encoder", "distill(members=2,temperature=3.5)+short"), shop)
+    (zero, ids, tests, *_), (one, others, _, *_), (student, own, *_) = seen
+    assert (zero, one, student) == (0, 1, None)
+    assert ids == others == own
+    assert tests == 0
+    assert not torch.equal(seen[0][-1], seen[1][-1])
+
+
+def test_loss_equals_its_definition(machine_of: Callable[..., Machine], toys: ModuleType) -> None:
+    temperature, weight = 2.0, 0.3
+    setup = Setup(teacher=Teacher(None, Setup(), 1, temperature, weight))
+    machine = machine_of("text-classification", "encoder", setup)
+    machine.eval()
+    encoded = machine.form.encode(toys.examples("toy-topic", 2))
+    q = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32)
+    lesson = Lesson("", tuple(q[i : i + 1] for i in range(2)), None, 0.0, 0.0)
+    batch = with_lesson(machine.form, encoded, lesson).batch([0, 1], torch.device("cpu"))
+    z = machine.form.scores(machine, batch).detach().numpy().astype(np.float64)
+    logs = np.log(softmax(z).astype(np.float64))
+    hard = -sum(logs[i, int(batch["labels"][i])] for i in range(2))
+    soft_logs = np.log(softmax(z / temperature).astype(np.float64))
+    soft = temperature**2 * sum(q[i, c] * (math.log(q[i, c]) - soft_logs[i, c]) for i in range(2) for c in range(3))
+    assert float(machine(batch).detach()) == pytest.approx((1 - weight) * hard + weight * soft, rel=1e-4)
+    plain = encoded.batch([0, 1], torch.device("cpu"))
+    assert float(machine(plain).detach()) == pytest.approx(hard, rel=1e-5)  # validation batches carry no teacher
+
+
+@pytest.mark.parametrize("kind", ["text-classification", "token-classification", "question-answering"])
+def test_divergence_from_oneself_is_zero(
+    kind: str, machine_of: Callable[..., Machine], toys: ModuleType
+) -> None:
+    machine = machine_of(kind, "encoder", Setup(teacher=Teacher(None, Setup(), 1, 2.0, 1.0)))
+    machine.eval()
+    form = machine.form
+    encoded = form.encode(toys.examples(toys.KINDS[kind], 6))
+    with torch.no_grad():
+        rows = [form.raw(machine, encoded.batch([row], torch.device("cpu")))[0] for row in range(len(encoded))]
+        taught = form.taught(encoded, [form.soften(row, 2.0) for row in rows])
+        learning = with_lesson(form, encoded, Lesson("", tuple(taught), None, 0.0, 0.0))
+        loss = machine(learning.batch(list(range(len(encoded))), torch.device("cpu")))
+    assert float(loss) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_tags_of_a_teacher_reach_the_words_they_belong_to(
+    machine_of: Callable[..., Machine], toys: ModuleType
+) -> None:
+    examples = toys.examples("toy-names", 8)
+    teacher, student = machine_of("token-classification", "decoder"), machine_of("token-classification", "encoder")
+    said = teacher.form.encode(examples)
+    width = len(teacher.form.frame.labels)
+    rows = [np.zeros((n, width), dtype=np.float32) for n in said.tokens.lengths]
+    for row in range(len(said)):
+        for place, word in enumerate(said.ragged["word"].row(row).tolist()):
+            if word >= 0:
+                rows[row][place, word % width] = 1.0
+    heard = student.form.learns(student.form.encode(examples), teacher.form.taught(said, rows))
+    found = 0
+    for row in range(len(heard)):
+        soft = np.asarray(heard.ragged["soft"].row(row))
+        for place, word in enumerate(heard.ragged["word"].row(row).tolist()):
+            if word >= 0 and soft[place].sum():
+                assert int(soft[place].argmax()) == word % width
+                found += 1
+            if word < 0:
+                assert soft[place].sum() == 0
+    assert found > 20
+
+
+def test_generation_learns_the_teachers_texts_and_keeps_targets_where_they_say_nothing(toys: ModuleType) -> None:
+    examples = toys.examples("toy-copy", 3)
+    lesson = Lesson("", None, ("one", "", "three"), 0.0, 0.0)
+    assert [e.targets for e in lesson.targets(examples)] == [("one",), examples[1].targets, ("three",)]
