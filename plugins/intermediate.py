@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tlbench import Checkpoint, Offer, Setup, SourceOffer, Strategy
+from tlbench import Checkpoint, Offer, Setup, Strategy
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,11 @@ class Intermediate(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from the trunk that the source leaves."""
-        chosen = self._chosen(offer)
-        if chosen is None:
-            return setup
-        start = Checkpoint(chosen.task, self.budget or chosen.budget, chosen.setup, not self.redraw)
-        return replace(setup, weights=start)
-
-    def _chosen(self, offer: Offer) -> SourceOffer | None:
-        """Return the source, or `None` if there is none that the model can learn."""
-        if self.source != "auto":
-            return offer.sources.get(self.source)
-        others = [offer.sources[name] for name in offer.sources if name != offer.task]
-        return max(others, key=_labels, default=None)
+        for chosen in offer.chosen(self.source)[:1]:
+            start = Checkpoint(chosen.task, self.budget or chosen.budget, chosen.setup, not self.redraw)
+            return replace(setup, weights=start)
+        return setup
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse a target that is its own source, and a source that the model cannot learn."""
-        if self.source == offer.task:
-            return "the source is the target itself"
-        if self._chosen(offer) is None:
-            wanted = "no other task" if self.source == "auto" else f"no task {self.source!r}"
-            return f"{wanted} is there that this model can learn"
-        return None
-
-
-def _labels(source: SourceOffer) -> tuple[float, str]:
-    return (float("inf") if source.budget == "full" else float(source.budget)), source.task.name
+        return offer.refused(self.source)

@@ -68,6 +68,44 @@ class Offer:
     sources: Mapping[str, SourceOffer] = field(default_factory=dict)
     teachers: Mapping[str, TeacherOffer] = field(default_factory=dict)
 
+    def chosen(self, names: str, beside: bool = False) -> tuple[SourceOffer, ...]:
+        """Return the source tasks that a user names.
+
+        Args:
+            names: Task names separated by `|`; `auto` is the task of the target's suite with the largest default
+                budget.
+            beside: Whether they are learned on the target's own trunk: to generate text takes the whole model,
+                which a target that does not generate leaves out.
+
+        Returns:
+            Those that the model can learn; the target is never among them.
+        """
+
+        def fits(found: SourceOffer) -> bool:
+            whole = found.task.kind == "text-generation" and self.kind != "text-generation"
+            return found.task.name != self.task and not (beside and whole)
+
+        found = [self.sources.get(name) for name in (self.sources if names == "auto" else names.split("|"))]
+        fitting = [one for one in found if one is not None and fits(one)]
+        if names == "auto":
+            fitting = sorted(fitting, key=_labels)[-1:]
+        return tuple(fitting)
+
+    def refused(self, names: str, beside: bool = False) -> str | None:
+        """Return why source tasks that a user names cannot be learned, in one sentence, or `None`."""
+        if self.task in names.split("|"):
+            return "the source is the target itself"
+        if len(self.chosen(names, beside)) == len(names.split("|")):
+            return None
+        place = "beside" if beside else "before"
+        if names == "auto":
+            return f"no other task is there that this model can learn {place} the target"
+        return f"{names!r} names a task that this model cannot learn {place} the target"
+
+
+def _labels(source: SourceOffer) -> tuple[float, str]:
+    return (float("inf") if source.budget == "full" else float(source.budget)), source.task.name
+
 
 class LearnerModel(ABC):
     """A learner that is not the neural loop: fits examples, predicts in task space, never sees the test labels."""

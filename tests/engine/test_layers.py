@@ -104,8 +104,8 @@ def test_layers_begin_to_move_one_by_one_from_the_top(
     moved: list[int] = []
     step = loop._Training._step
 
-    def watched(self: Any, number: int, rows: list[int]) -> Any:
-        out = step(self, number, rows)
+    def watched(self: Any, number: int, turns: Any) -> Any:
+        out = step(self, number, turns)
         moved.append(sum(any(not torch.equal(named[n], before[n]) for n in group) for group in groups))
         still = [i for i, group in enumerate(groups) if all(torch.equal(named[n], before[n]) for n in group)]
         assert still == list(range(len(still)))  # what has not moved lies at the bottom

@@ -172,7 +172,7 @@ def _upstream(record: Record) -> Sequence[Mapping[str, Any]]:
 
 def _upstream_mean(records: Sequence[Record], seconds: Callable[[Mapping[str, Any]], float]) -> float | None:
     """Return the mean over records of what their stages cost, by one of the ways to count, or `None` without any."""
-    if not any(_upstream(record) for record in records):
+    if not any(stage["stage"] for record in records for stage in _upstream(record)):
         return None
     return fmean(sum(seconds(stage) for stage in _upstream(record)) for record in records)
 

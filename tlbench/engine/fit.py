@@ -16,14 +16,58 @@ from torch import nn
 from tlbench.engine import optimizer
 from tlbench.engine.dropout import MASKS
 from tlbench.engine.encoding import Encoded, evaluation_batches, training_batches
+from tlbench.engine.forms import Batch
 from tlbench.engine.layers import layer_groups
 from tlbench.engine.machine import Machine
+from tlbench.engine.mixing import Mixer
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision, autocast
 from tlbench.setups import Phase, Plateau, Recipe
 
 _EVALUATIONS = 5
 """Validation losses taken over the length of fine-tuning; a plateau stop takes them at the same distance."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A further stream of examples that a job learns from.
+
+    Attributes:
+        machine: A machine of its own kind and head on the job's trunk.
+        train: Its encoded examples.
+    """
+
+    machine: Machine
+    train: Encoded
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One batch of one stream in a step.
+
+    Attributes:
+        stream: 0 is the target, then the sides in order.
+        rows: Rows of its encoded examples.
+        share: Factor on its mean loss.
+    """
+
+    stream: int
+    rows: list[int]
+    share: float
+
+
+class Joint(nn.Module):
+    """The machines of all streams as one module, so that ranks exchange one set of gradients."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        """Hold the machines; they share a trunk."""
+        super().__init__()
+        self.machines = nn.ModuleList(machines)
+
+    def forward(self, stream: int, batch: Batch) -> torch.Tensor:
+        """Return the summed loss of a batch of one stream, a float32 scalar."""
+        loss: torch.Tensor = self.machines[stream](batch)
+        return loss
 
 
 @dataclass(frozen=True)
@@ -41,6 +85,7 @@ class Job:
         score: Turns the raw output of each validation row into the primary metric; `None` selects by loss alone.
         progress: Called with the share of the work done, 0..1.
         counted: Rows by which the steps are planned, where altered copies must not add steps; `None` counts all.
+        sides: The further streams of the phase's mixture, in order.
     """
 
     train: Encoded
@@ -53,6 +98,7 @@ class Job:
     score: Callable[[Sequence[Any]], float] | None = None
     progress: Callable[[float], None] = lambda share: None
     counted: int | None = None
+    sides: tuple[Side, ...] = ()
 
 
 @dataclass
@@ -111,15 +157,20 @@ class _Training:
     def __init__(self, machine: Machine, job: Job, place: Place) -> None:
         recipe = job.phase.recipe
         self.machine, self.job, self.place, self.recipe = machine, job, place, recipe
-        self.wrapped = place.wrap(machine)
-        self.optimizer = optimizer.build(machine.trunk, machine.head, recipe)
+        self.machines = [machine, *(side.machine for side in job.sides)]
+        self.trains = [job.train, *(side.train for side in job.sides)]
+        self.wrapped = place.wrap(Joint(self.machines) if job.sides else machine)
+        heads = nn.ModuleList(one.head for one in self.machines if one.head is not None)
+        self.optimizer = optimizer.build(machine.trunk, heads, recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.moving = [p for p in machine.parameters() if p.requires_grad]
+        self.moving = [p for p in self.wrapped.parameters() if p.requires_grad]
         self.usual = planned_steps(recipe, job.counted or len(job.train))
+        self.mixer = Mixer(job.phase.mixture, [len(train) for train in self.trains], job.seeds["order"])
         self.plateau = job.phase.stop if isinstance(job.phase.stop, Plateau) else None
-        self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
+        planned = self.usual * self.mixer.longer
+        self.total = math.ceil(planned * self.plateau.cap) if self.plateau else math.ceil(planned)
         self.cooling = math.ceil(self.usual * self.plateau.cooldown) if self.plateau else 0
-        self.every = max(1, self.usual // _EVALUATIONS)
+        self.every = max(1, math.ceil(planned) // _EVALUATIONS)
         self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps")
         self.best: tuple[float, float] | None = None
         self.best_weights: list[torch.Tensor] = []
@@ -130,50 +181,61 @@ class _Training:
         start = time.perf_counter()
         MASKS.seed(self.job.seeds["dropout"] + self.place.rank)
         torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)
-        batches = self._batches()
+        batches = [self._batches(stream) for stream in range(len(self.machines))]
         recent: list[torch.Tensor] = []
         step = 0
         while step < self.total:
             step += 1
-            recent.append(self._step(step, next(batches)))
+            turns = [Turn(i, next(batches[i]), share) for i, share in self.mixer.turns(step, self.total)]
+            loss = self._step(step, turns)
+            recent += [] if loss is None else [loss]
             if (step % self.every == 0 or step == self.total) and not self._evaluate(step, recent):
                 break
         self._restore()
         self.fitted.seconds = time.perf_counter() - start
         return self.fitted
 
-    def _batches(self) -> Iterator[list[int]]:
-        generator = np.random.default_rng(self.job.seeds["order"])
+    def _batches(self, stream: int) -> Iterator[list[int]]:
+        generator = np.random.default_rng(self.job.seeds["order"] + stream)
         return training_batches(
-            self.job.train.tokens.lengths, self.recipe.batch_size, self.recipe.length_window, generator
+            self.trains[stream].tokens.lengths, self.recipe.batch_size, self.recipe.length_window, generator
         )
 
-    def _step(self, step: int, rows: list[int]) -> torch.Tensor:
-        """Take one optimizer step on a batch and return this rank's share of its mean loss."""
-        job, place = self.job, self.place
+    def _step(self, step: int, turns: Sequence[Turn]) -> torch.Tensor | None:
+        """Take one optimizer step and return this rank's share of the target's mean loss, if it had a turn."""
         self.wrapped.train()
         self.thaw.advance(step)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self._schedule(step)
-        weight = self.machine.form.weight(job.train, rows)
-        mine = rows[place.rank :: place.world]
-        spare = not mine  # a rank without a row of a short batch must still take part in the collective
-        parts = [mine[i : i + job.micro_batch] for i in range(0, len(mine), job.micro_batch)] or [rows[:1]]
-        total = torch.zeros((), device=place.device)
-        for number, part in enumerate(parts, start=1):
-            with self._synchronised(number == len(parts)):
-                with autocast(job.precision, place.device):
-                    loss = self.wrapped(job.train.batch(part, place.device)) * (0.0 if spare else 1.0)
-                place.accelerator.backward(loss * (place.world / weight))
-            total += loss.detach()
+        losses = {turn.stream: self._backward(turn, last=turn is turns[-1]) for turn in turns}
         nn.utils.clip_grad_norm_(self.moving, self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.fitted.steps = step
-        self.fitted.examples_seen += len(rows)
-        self.fitted.tokens_seen += int(job.train.tokens.lengths[rows].sum())
-        job.progress(step / self.total)
+        self.job.progress(step / self.total)
+        return losses.get(0)
+
+    def _backward(self, turn: Turn, last: bool) -> torch.Tensor:
+        """Add the gradient of one batch and return this rank's share of its mean loss."""
+        job, place, train = self.job, self.place, self.trains[turn.stream]
+        weight = self.machines[turn.stream].form.weight(train, turn.rows)
+        mine = turn.rows[place.rank :: place.world]
+        spare = not mine  # a rank without a row of a short batch must still take part in the collective
+        parts = [mine[i : i + job.micro_batch] for i in range(0, len(mine), job.micro_batch)] or [turn.rows[:1]]
+        total = torch.zeros((), device=place.device)
+        for number, part in enumerate(parts, start=1):
+            with self._synchronised(last and number == len(parts)):
+                with autocast(job.precision, place.device):
+                    loss = self._loss(turn.stream, train.batch(part, place.device)) * (0.0 if spare else 1.0)
+                place.accelerator.backward(loss * (place.world / weight * turn.share))
+            total += loss.detach()
+        self.fitted.examples_seen += len(turn.rows)
+        self.fitted.tokens_seen += int(train.tokens.lengths[turn.rows].sum())
         return total / weight
+
+    def _loss(self, stream: int, batch: Batch) -> torch.Tensor:
+        loss: torch.Tensor = self.wrapped(stream, batch) if self.job.sides else self.wrapped(batch)
+        return loss
 
     def _synchronised(self, last: bool) -> Any:
         return contextlib.nullcontext() if last else self.place.accelerator.no_sync(self.wrapped)
@@ -191,6 +253,8 @@ class _Training:
 
     def _evaluate(self, step: int, recent: list[torch.Tensor]) -> bool:
         """Take the losses and the score, keep the best weights, and return whether training is sound."""
+        if not recent:
+            return True  # every batch since the last evaluation was another stream's
         train_loss = float(self.place.sum(torch.stack(recent)).mean())
         recent.clear()
         if not math.isfinite(train_loss):

@@ -15,7 +15,7 @@ from tlbench.engine.layers import tie
 from tlbench.engine.spans import SpanForm
 from tlbench.engine.upstream import transplant
 from tlbench.errors import UserError
-from tlbench.setups import Readout, Setup, Teacher, Trainable
+from tlbench.setups import Readout, Recipe, Setup, Teacher, Trainable
 
 FORMS: dict[str, type[Form]] = {
     "text-classification": ClassificationForm,
@@ -131,10 +131,47 @@ def build(
     readout = setup.readout or Readout()
     if readout.last > getattr(trunk.config, "num_hidden_layers", 1):
         raise UserError(f"model {source.model.name!r} has fewer than {readout.last} blocks to read: ask for fewer")
-    recipe = setup.phases[0].recipe
+    form = FORMS[kind](_frame(trunk, tokenizer, source, setup.phases[0].recipe, labels, readout))
+    for adapter in setup.adapters:
+        trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
+    machine = Machine(trunk, form, seeds["head"], readout.last)
+    machine.teacher = setup.teacher
+    machine.release(setup.phases[0].trainable)
+    return machine
+
+
+def beside(machine: Machine, source: Source, kind: str, labels: tuple[str, ...], recipe: Recipe, seed: int) -> Machine:
+    """Return a machine of another task on the same trunk, with a head of its own.
+
+    Args:
+        machine: The machine whose trunk is shared.
+        source: Model and role of the new machine.
+        kind: Kind of its task.
+        labels: Label space of its task.
+        recipe: Lengths that its texts are cut to.
+        seed: Seed of its head.
+
+    Raises:
+        UserError: the task generates text and the trunk is only a part of the model.
+    """
+    trunk: Any = machine.trunk
+    if source.generates and not machine.form.generates:
+        raise UserError("a stream that generates text needs the whole model, but the target uses a part of it")
+    if machine.form.generates and not source.generates:
+        whole = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk
+        inside = source.architecture.family == "encoder-decoder"
+        trunk = whole.get_encoder() if inside else getattr(whole, whole.base_model_prefix)
+    tokenizer = load_tokenizer(source)
+    form = FORMS[kind](_frame(trunk, tokenizer, source, recipe, labels, Readout()))
+    return Machine(trunk, form, seed)
+
+
+def _frame(
+    trunk: nn.Module, tokenizer: Any, source: Source, recipe: Recipe, labels: tuple[str, ...], readout: Readout
+) -> Frame:
     family = source.architecture.family
     behind = room_behind(tokenizer, recipe.max_target_length) if source.generates and family == "decoder" else 0
-    frame = Frame(
+    return Frame(
         tokenizer,
         family,
         source.model.pooling if readout.pooling == "model" else readout.pooling,
@@ -142,10 +179,3 @@ def build(
         recipe.max_target_length,
         labels,
     )
-    form = FORMS[kind](frame)
-    for adapter in setup.adapters:
-        trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
-    machine = Machine(trunk, form, seeds["head"], readout.last)
-    machine.teacher = setup.teacher
-    machine.release(setup.phases[0].trainable)
-    return machine

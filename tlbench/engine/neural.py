@@ -60,6 +60,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
     if given:
         used.append(_taught(cell, given))
+    used += [Used("", name, labels, False, 0.0, 0.0, 0, 0.0) for name, labels in done.beside.items()]
     if used:
         training["upstream"] = [asdict(one) for one in used]
     model = {**done.counts, "init": "random" if isinstance(setup.weights, Random) else "pretrained"}

@@ -67,7 +67,8 @@ def build(trunk: nn.Module, head: nn.Module | None, recipe: Recipe) -> torch.opt
     group of the trunk where the recipe's `layer_decay` is not 1.
     """
     groups = []
-    for found, rate in (*_rates(trunk, recipe), (list(head.parameters()) if head else [], recipe.head_learning_rate)):
+    fresh = [] if head is None else list(head.parameters())
+    for found, rate in (*_rates(trunk, recipe), (fresh, recipe.head_learning_rate)):
         moving = [p for p in found if p.requires_grad]
         assert all(p.dtype == torch.float32 for p in moving), "trainable weights must be float32"
         matrices = [p for p in moving if p.ndim > 1]

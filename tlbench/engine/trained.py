@@ -19,6 +19,7 @@ from tlbench.engine.fit import Fitted, Job, fit
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
 from tlbench.engine.predict import features, predict
+from tlbench.engine.streams import Streams
 from tlbench.grid import PROTOCOL, Cell, stream
 from tlbench.kinds import kind_named
 from tlbench.setups import Pretrained, Setup
@@ -41,6 +42,7 @@ class Trained:
         counts: How many weights there are and how many of them moved.
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
+        beside: Tasks learned at the same time, with their labels.
     """
 
     machine: Machine
@@ -49,6 +51,7 @@ class Trained:
     counts: dict[str, int]
     features: bool
     copies: int
+    beside: dict[str, int]
 
     def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
         """Return the predictions on one part, in task space; none for a part without examples."""
@@ -116,9 +119,14 @@ def train(
     if frozen:
         encoded = _on_features(machine, encoded, to_the_end, cell, bench)
     on_features = replace(first, train=encoded["train"], validation=encoded["validation"])
-    jobs = [replace(on_features if i < frozen else first, phase=phase) for i, phase in enumerate(setup.phases)]
+    streams = Streams(cell, data, source, bench, machine)
+    jobs = [
+        replace(on_features if i < frozen else first, phase=phase, sides=streams.sides(phase))
+        for i, phase in enumerate(setup.phases)
+    ]
     fitted = _fit(machine, jobs, bench.place)
-    return Trained(machine, encoded, fitted, counts, to_the_end, len(parts["train"]) - len(data.train))
+    altered = len(parts["train"]) - len(data.train)
+    return Trained(machine, encoded, fitted, counts, to_the_end, altered, streams.labels)
 
 
 def _on_features(

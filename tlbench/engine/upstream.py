@@ -26,10 +26,11 @@ UPSTREAM = StrategyRef("upstream", (), True, "labeled")
 
 @dataclass(frozen=True)
 class Used:
-    """One upstream checkpoint as a cell's record tells it.
+    """What a cell learned from beside its own labels, as its record tells it.
 
     Attributes:
-        stage: Identity of the stage's content; cells that name the same one share it.
+        stage: Identity of the stage's content; cells that name the same one share it. Empty for a task that is
+            learned at the same time.
         task: Name of the source task.
         labels: Its labels, training and validation together.
         shared: Whether all replicates start from it.
