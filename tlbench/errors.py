@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class TlbenchError(Exception):
     """Base of the errors that tlbench raises on purpose."""
@@ -13,3 +15,11 @@ class UserError(TlbenchError):
 
 class UnsupportedError(TlbenchError):
     """A combination that a strategy, family or kind does not define; the cell's status says so."""
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """Return what to say of a results folder that the system will not write to."""
+    return UserError(
+        f"results folder {str(folder)!r} cannot be written to ({error.strerror}): free some space, mend its "
+        "permissions, or give another --out"
+    )
