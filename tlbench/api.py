@@ -88,6 +88,7 @@ def execute(
 
     Raises:
         UserError: wrong usage, or a results folder that cannot be used.
+        RankLostError: among several ranks, one failed where the others could not notice.
     """
     registry = registry or open_registry(plugins)
     plan = make_plan(request, registry, source)

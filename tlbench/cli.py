@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tlbench import __version__
-from tlbench.errors import UserError
+from tlbench.errors import RankLostError, UserError
 from tlbench.specs import split_outside
 from tlbench.task import Budget
 
@@ -329,6 +329,9 @@ def main() -> None:
     except UserError as error:
         _say(f"error: {error}")
         sys.exit(2)
+    except RankLostError as error:
+        _say(f"error: {error}")
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tlbench.attempts import ENOUGH, Attempts, reason
 from tlbench.cells import Shop, failed, run_cell
-from tlbench.errors import UserError, unwritable
+from tlbench.errors import RankLostError, UserError, unwritable
 from tlbench.grid import Cell
 from tlbench.planning import Plan
 from tlbench.records import Outcome, Record, Status, Store
@@ -110,8 +110,9 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take back what is in flight."""
-        self._attempts.take_back()
+        """Take back what is in flight, unless a rank was lost: that is what marks are for."""
+        if kind is None or not issubclass(kind, RankLostError):
+            self._attempts.take_back()
 
     def begin(self, cell: Cell) -> None:
         """Note that a cell begins.
@@ -142,6 +143,7 @@ def run_here(work: Todo, shop: Shop, store: Store, reporter: Reporter) -> list[R
 
     Raises:
         UserError: a record cannot be stored; what was finished before stays.
+        RankLostError: among several ranks, one failed where the others could not notice; the cell's mark stays.
     """
     first = shop.place.rank == 0
     with Ledger(work, store, reporter) as ledger:

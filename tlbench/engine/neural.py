@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tlbench.canonical import digest
 from tlbench.data import CellData
@@ -17,7 +17,7 @@ from tlbench.engine.families import Source
 from tlbench.engine.fit import Fitted, Job, fit
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.measure import Clock, numerics
-from tlbench.engine.place import Place
+from tlbench.engine.place import AgreedMemoryError, Place, out_of_memory
 from tlbench.engine.precision import Precision
 from tlbench.engine.predict import features, predict
 from tlbench.grid import PROTOCOL, Cell, stream
@@ -55,31 +55,26 @@ def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
     """Train and predict with the smallest number of micro-batches that fits into memory.
 
     Out of memory starts the cell again with half the micro-batch at the same effective batch; the record says
-    which one was used.
+    which one was used. Among several ranks all start again, or none: the error must be one that all of them raise.
     """
-    micro = cell.condition.setup.phases[0].recipe.batch_size
+    micro = math.ceil(cell.condition.setup.phases[0].recipe.batch_size / bench.place.world)
     while True:
         try:
             return _learn(cell, data, source, bench, micro)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or micro == 1:
+        except (AgreedMemoryError, RuntimeError) as error:
+            known = isinstance(error, AgreedMemoryError) or bench.place.world == 1
+            if micro == 1 or not (known and out_of_memory(error)):
                 raise
             micro = max(1, micro // 2)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        finally:
+            bench.place.release()
 
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
     condition = cell.condition
     seeds = {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
-    machine = build(source, condition.setup, condition.task.kind, data.task.labels, seeds)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
-    encoded.setdefault("validation", _nothing(encoded["train"]))
+    machine, encoded = bench.place.in_step(lambda: _prepared(cell, data, source, seeds, parts))
     counts = machine.counts()
     bench.clock.lap("prepare")
     phase = condition.setup.phases[0]
@@ -88,7 +83,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
         condition.setup.weights, Random
     )
     if frozen:
-        machine.to(bench.place.device)
+        bench.place.in_step(lambda: machine.to(bench.place.device))
         encoded = {name: _with_features(machine, parts[name], one, cell, bench) for name, one in encoded.items()}
     small = condition.budget != "full" and condition.budget <= LAST_STEP_BUDGET
     job = Job(
@@ -111,7 +106,6 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     )
     test = predict(machine, data.test, encoded["test"], bench.precision, bench.place)
     bench.clock.lap("evaluate")
-    bench.place.release()
     training = {
         "optimizer": phase.recipe.optimizer,
         "batch_size": phase.recipe.batch_size,
@@ -121,6 +115,16 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     }
     model = {**counts, "init": "random" if isinstance(condition.setup.weights, Random) else "pretrained"}
     return Learned(validation, test, training, model, _flops(counts, fitted, encoded, frozen))
+
+
+def _prepared(
+    cell: Cell, data: CellData, source: Source, seeds: dict[str, int], parts: Mapping[str, tuple[Example, ...]]
+) -> tuple[Machine, dict[str, Encoded]]:
+    """Return the machine before training, and the encoded examples by part."""
+    machine = build(source, cell.condition.setup, cell.condition.task.kind, data.task.labels, seeds)
+    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
+    encoded.setdefault("validation", _nothing(encoded["train"]))
+    return machine, encoded
 
 
 def _scorer(
