@@ -288,9 +288,9 @@ def command_line(arguments: Sequence[str]) -> str:
     for argument in arguments:
         if skip:
             skip = False
-        elif argument in ("--out", "--mirror", "--workers"):
+        elif argument in ("--grid", "--out", "--mirror", "--workers"):
             skip = True
-        elif not argument.startswith(("--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
+        elif not argument.startswith(("--grid=", "--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
             kept.append(argument)
     return shlex.join(["tlbench", *kept])
 
