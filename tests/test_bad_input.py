@@ -153,6 +153,43 @@ def test_reading_commands_refuse_bad_names(arguments: list[str], expected: str, 
     assert expected in tlbench(*arguments).sentence
 
 
+# --- grid files
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    (b'taks = "sst2"', "in the grid file 'grid.toml' the key 'taks' is not known: did you mean 'tasks'"),
+    (b'text_pair = "b"', "the key 'text_pair' is not known: did you mean 'text-pair'"),
+    (b'[run]\ntasks = "sst2"', "the key 'run' is not known: known: any-rows, budgets"),
+    (b"tasks = 3", "'tasks' in the grid file 'grid.toml' is 3: give a string or an array of strings"),
+    (b'tasks = ["sst2", 3]', "'tasks' in the grid file 'grid.toml' is ['sst2', 3]: give a string or an array"),
+    (b"budgets = 1.5", "'budgets' in the grid file 'grid.toml' is 1.5: give whole numbers or 'full'"),
+    (b"budgets = [true]", "'budgets' in the grid file 'grid.toml' is [True]: give whole numbers or 'full'"),
+    (b'replicates = "3"', "'replicates' in the grid file 'grid.toml' is '3': give a whole number"),
+    (b"workers = true", "'workers' in the grid file 'grid.toml' is True: give a whole number"),
+    (b"offline = 1", "'offline' in the grid file 'grid.toml' is 1: give true or false"),
+    (b'precision = "fp8"', "'precision' in the grid file 'grid.toml' is 'fp8': give 'auto', 'fp32' or 'bf16'"),
+    (b"out = 1979-05-27", "'out' in the grid file 'grid.toml' is datetime.date(1979, 5, 27): give a path"),
+    (b"data = [[]]", "'data' in the grid file 'grid.toml' is [[]]: give a path or an array of paths"),
+    (b'budgets = ["abc"]', "--budgets holds 'abc': give whole numbers or 'full'"),
+    (b"replicates = 0", "--replicates is 0: give 1 or more"),
+    (b"tasks = ", "the grid file 'grid.toml' is not valid TOML in UTF-8: Invalid value"),
+    (b'tasks = "a"\ntasks = "b"', "the grid file 'grid.toml' is not valid TOML in UTF-8: Cannot overwrite a value"),
+    (b"x = " + b"[" * 5_000, "the grid file 'grid.toml' is not valid TOML in UTF-8: "),
+    (b'tasks = "caf\xe9"', "the grid file 'grid.toml' is not valid TOML in UTF-8: 'utf-8' codec"),
+])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_bad_grid_file_is_one_sentence(command: str, content: bytes, expected: str, tlbench: Command, tmp_path: Path
+                                       ) -> None:
+    (tmp_path / "grid.toml").write_bytes(content)
+    assert expected in tlbench(command, "--grid", "grid.toml").sentence
+    assert not (tmp_path / "tlbench-run").exists()
+
+
+@pytest.mark.parametrize("path", ["absent.toml", "."])
+def test_grid_file_that_cannot_be_read_is_one_sentence(path: str, tlbench: Command) -> None:
+    assert f"the grid file {path!r} cannot be read" in tlbench("run", "--grid", path).sentence
+
+
 # --- data files
 
 

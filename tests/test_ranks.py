@@ -16,6 +16,7 @@ import torch
 
 from tlbench import registry as plugins
 from tlbench.api import Options, execute
+from tlbench.attempts import Attempts
 from tlbench.planning import Request
 from tlbench.records import Store
 from tlbench.sources import DataSource
@@ -69,6 +70,56 @@ def assert_like(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:
     assert len(one) == len(two) > 1
     for a, b in zip(one, two, strict=True):
         assert a == pytest.approx(b, abs=1e-4)
+
+
+def short_of_memory(
+    way: str, toys: ModuleType, zoo: Callable[..., Path], environment: dict[str, str], out: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run two cells on two ranks, one of which is short of memory in a way of `memory_script.py`."""
+    arguments = [
+        "run", "--plugin", str(toys.__file__), "--tasks", "toy-topic", "--models", str(zoo("encoder")),
+        "--strategies", "finetune+short,feature-extraction+short", "--replicates", "1", "--precision", "fp32",
+        "--offline", "--out", str(out),
+    ]
+    script = str(Path(__file__).with_name("memory_script.py"))
+    return subprocess.run([*TWO, script, way, str(out), *arguments], env=environment, capture_output=True, text=True,
+                          timeout=300, check=False)
+
+
+def test_memory_that_one_rank_lacks_halves_the_micro_batch_of_both(
+    toys: ModuleType, zoo: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = short_of_memory("training", toys, zoo, environment, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    tried = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert tried == [[4, 2, 4, 2]] * 2  # two ranks share a batch of 8
+    records = Store(tmp_path).load()
+    assert all(record.evaluation for record in records)
+    assert [record.training["micro_batch"] for record in records] == [2, 2]
+    assert not (tmp_path / "attempts").exists()
+
+
+def test_memory_that_one_rank_lacks_to_predict_fails_the_cell_on_both(
+    toys: ModuleType, zoo: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = short_of_memory("predicting", toys, zoo, environment, tmp_path)
+    assert "2 cells run, 0 reused" in done.stderr, done.stderr[-3000:]
+    tried = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert tried == [[4, 2, 1, 4]] * 2
+    by_name = {record.strategy["name"]: record for record in Store(tmp_path).load()}
+    assert by_name["feature-extraction+short"].evaluation
+    assert by_name["finetune+short"].status == "failed"
+    assert str(by_name["finetune+short"].reason).startswith("rank 0 of 2: OutOfMemoryError: full")
+
+
+def test_memory_that_one_rank_lacks_inside_a_step_ends_the_run_and_is_counted(
+    toys: ModuleType, zoo: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = short_of_memory("step", toys, zoo, environment, tmp_path)
+    assert done.returncode != 0
+    assert "rank 1 of 2 fell out of step with the others (OutOfMemoryError: full" in done.stderr
+    assert Store(tmp_path).names() == []
+    assert list(Attempts(tmp_path).lost().values()) == [1]
 
 
 STRATEGIES = ("floor", "finetune+short", "feature-extraction+short")

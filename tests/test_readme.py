@@ -31,6 +31,22 @@ def test_readme_first_task_runs_as_printed(tmp_path: Path, monkeypatch: pytest.M
     assert len(list((out / "records").glob("*.json"))) == 6
 
 
+def test_readme_grid_file_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    file = re.search(r"```toml\n(# (\S+\.toml): .*?)```", readme, re.DOTALL)
+    assert file, "the README no longer shows a grid file"
+    command = re.search(rf"\$ tlbench (run --grid {file[2]}.*?) +#", readme)
+    assert command, "the README no longer runs its grid file"
+    (tmp_path / file[2]).write_text(file[1], encoding="utf-8")
+    rows = [f"text number {at} is {'fine' if at % 2 else 'dull'},{1 + at % 5}" for at in range(200)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,stars", *rows, ""]), encoding="utf-8")
+    result = CliRunner().invoke(cli, command[1].split(), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "tlbench-run" / "records").glob("*.json"))) == 2 * 3 * 5
+
+
 @pytest.mark.parametrize(
     "name",
     ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design")), "results/README.md"],

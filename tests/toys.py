@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ CITIES = ["São Paulo", "Malmö", "Orléans", "Den\u00a0Haag", "Łódź"]
 FILLERS = ["ﬁnds", "the", "oﬃce", "naïve", "straße", "often", "e\u0301te\u0301", "quickly", "ﬂow", "and", "very"]
 SPACES = [" ", " ", " ", "  ", "\u00a0"]
 TRAIN, TEST = 80, 25
+SIGNALS = {"die": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM, "hang-up": signal.SIGHUP}
 KINDS = {
     "text-classification": "toy-topic",
     "text-regression": "toy-score",
@@ -210,7 +212,7 @@ class Sleeper(LearnerModel):
 
 @dataclass(frozen=True)
 class Stumble(Strategy):
-    """Raise, or die outright, unless the file that the variable `TOY_MENDED` names is there."""
+    """Raise, die outright, or be told to end, unless the file that the variable `TOY_MENDED` names is there."""
 
     way: str = "raise"
 
@@ -227,8 +229,9 @@ class Stumble(Strategy):
         """Return the sleeper once mended."""
         if os.path.exists(os.environ.get("TOY_MENDED", "")):
             return Sleeper(0.0, seed)
-        if config["way"] == "die":
-            os.kill(os.getpid(), 9)
+        if config["way"] in SIGNALS:
+            os.kill(os.getpid(), SIGNALS[config["way"]])
+            time.sleep(5)
         raise RuntimeError("it stumbled\nover two lines")
 
 

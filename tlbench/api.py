@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlbench.attempts import unwinding
 from tlbench.errors import UserError
 from tlbench.planning import DEFAULT_STRATEGIES, Plan, Request, make_plan
 from tlbench.records import Record, Store, current
@@ -87,6 +88,7 @@ def execute(
 
     Raises:
         UserError: wrong usage, or a results folder that cannot be used.
+        RankLostError: among several ranks, one failed where the others could not notice.
     """
     registry = registry or open_registry(plugins)
     plan = make_plan(request, registry, source)
@@ -133,13 +135,16 @@ def _work(
     spec = shop_spec(request, options, source, plugins)
     shop = open_shop(spec, registry)
     shop.progress = reporter.progress
+    alone = shop.place.world == 1
     try:
         work = shop.place.from_first(work)  # ranks may see different files: rank 0 decides
-        if options.workers > 1 and shop.place.world == 1:
-            from tlbench.executors.workers import run_in_workers
+        # A launcher sends SIGTERM to the ranks beside one that was killed, which must count as an attempt.
+        with unwinding(wanted=alone):
+            if options.workers > 1 and alone:
+                from tlbench.executors.workers import run_in_workers
 
-            return run_in_workers(work, spec, shop, store, reporter)
-        return run_here(work, shop, store, reporter)
+                return run_in_workers(work, spec, shop, store, reporter)
+            return run_here(work, shop, store, reporter)
     finally:
         shop.place.close()
 
@@ -288,9 +293,9 @@ def command_line(arguments: Sequence[str]) -> str:
     for argument in arguments:
         if skip:
             skip = False
-        elif argument in ("--out", "--mirror", "--workers"):
+        elif argument in ("--grid", "--out", "--mirror", "--workers"):
             skip = True
-        elif not argument.startswith(("--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
+        elif not argument.startswith(("--grid=", "--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
             kept.append(argument)
     return shlex.join(["tlbench", *kept])
 

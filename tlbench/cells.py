@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tlbench.canonical import digest, plain
 from tlbench.data import CellData, TaskData, cell_data, task_data, without_answer
-from tlbench.errors import UnsupportedError, UserError
+from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
 from tlbench.grid import Cell, stream
 from tlbench.kinds import Kind, kind_named
 from tlbench.learned import Learned
@@ -71,7 +71,10 @@ class Shop:
 def run_cell(cell: Cell, shop: Shop) -> Outcome:
     """Train and evaluate one cell.
 
-    Whatever goes wrong becomes a status of the outcome; only a keyboard interrupt gets through.
+    Whatever goes wrong becomes a status of the outcome; a keyboard interrupt gets through.
+
+    Raises:
+        RankLostError: among several ranks, this one failed where the others could not notice.
     """
     from tlbench.engine.measure import Clock, PeakMemory
 
@@ -82,17 +85,18 @@ def run_cell(cell: Cell, shop: Shop) -> Outcome:
     evaluation: Evaluation | None = None
     table = None
     try:
-        data = cell_data(cell, shop.data(cell.condition.task))
-        learned = _learn(cell, data, shop, clock)
-        kind = kind_named(cell.condition.task.kind)
-        evaluation, table = _evaluate(cell, data, learned, kind, shop)
-        reason = _collapse(cell, kind, learned)
+        with shop.place.together():
+            data = shop.place.in_step(lambda: cell_data(cell, shop.data(cell.condition.task)))
+            learned = _learn(cell, data, shop, clock)
+            evaluation, table, reason = shop.place.in_step(partial(_scored, cell, data, learned, shop))
         status = "collapsed" if reason else "ok"
         clock.lap("score")
+    except RankLostError:
+        raise
     except UnsupportedError as error:
         status, reason = "unsupported", str(error)
     except Exception as error:
-        status, reason = "failed", _sentence(error)
+        status, reason = "failed", sentence(error)
     facts = _facts(cell, shop, data, learned)
     facts["cost"] |= {"seconds": clock.total(), "peak_memory_bytes": memory.read(), "peak_memory_method": memory.method}
     return Outcome({**facts, "status": status, "reason": reason, "evaluation": evaluation, "predictions": None}, table)
@@ -103,15 +107,6 @@ def failed(cell: Cell, shop: Shop, reason: str) -> Outcome:
     facts = _facts(cell, shop, None, None)
     facts["cost"] |= {"seconds": {"total": 0.0}, "peak_memory_bytes": 0, "peak_memory_method": "unknown"}
     return Outcome({**facts, "status": "failed", "reason": reason, "evaluation": None, "predictions": None})
-
-
-def _sentence(error: Exception) -> str:
-    """Return an error as one line: its message, and where in the code it came from unless it is the user's."""
-    if isinstance(error, UserError):
-        return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text} ({last.filename.rpartition('/')[2]}:{last.lineno})"
 
 
 def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
@@ -131,7 +126,7 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
             lambda ref, kind: _source_of(ref, kind, shop),
         )
         return learn(cell, data, model_source(cell, shop), bench)
-    return _learn_otherwise(cell, data, shop, clock)
+    return shop.place.in_step(lambda: _learn_otherwise(cell, data, shop, clock))
 
 
 def model_source(cell: Cell, shop: Shop) -> Any:
@@ -160,6 +155,12 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     test = learner.predict([without_answer(example) for example in data.test])
     clock.lap("evaluate")
     return Learned(validation, test, {"fit": facts, "stop_reason": "fitted"}, {}, 0.0)
+
+
+def _scored(cell: Cell, data: CellData, learned: Learned, shop: Shop) -> tuple[Evaluation, Any, str | None]:
+    """Return the scores, the table of predictions, and why the cell collapsed, if it did."""
+    kind = kind_named(cell.condition.task.kind)
+    return *_evaluate(cell, data, learned, kind, shop), _collapse(cell, kind, learned)
 
 
 def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Shop) -> tuple[Evaluation, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tlbench import __version__
-from tlbench.errors import UserError
+from tlbench.errors import RankLostError, UserError
 from tlbench.specs import split_outside
 from tlbench.task import Budget
 
@@ -58,10 +59,52 @@ def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _take_grid_file(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Let a grid file stand for the flags that neither the command line nor the environment gives."""
+    if path is None:
+        return
+    from tlbench.gridfile import read
+
+    given = read(path)
+    context.default_map = {
+        str(each.name): given[flag] for each in context.command.params if (flag := _flag(each)) in given
+    }
+
+
+def _flag(parameter: click.Parameter) -> str:
+    return parameter.opts[0].removeprefix("--")
+
+
+def _command() -> str:
+    """Return the command that reproduces this run: what a grid file said is written out as flags."""
+    from tlbench import api
+
+    context = click.get_current_context()
+    if not context.default_map:
+        return api.command_line(sys.argv[1:])
+    from tlbench.gridfile import flags
+
+    said = {
+        _flag(each): context.default_map[each.name]
+        for each in context.command.params
+        if each.name and context.get_parameter_source(each.name) is ParameterSource.DEFAULT_MAP
+    }
+    return api.command_line([*sys.argv[1:], *flags(said)])
+
+
 def grid_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say which cells there are."""
     for option in reversed(
         (
+            click.option(
+                "--grid",
+                type=click.Path(path_type=Path),
+                metavar="FILE.toml",
+                is_eager=True,
+                expose_value=False,
+                callback=_take_grid_file,
+                help="A TOML file with a key for each flag of run; a flag given here wins over its key.",
+            ),
             click.option(
                 "--tasks",
                 default="all",
@@ -134,7 +177,7 @@ def run_command(**given: Any) -> None:
         given["workers"],
         given["retry_failed"],
         not given["no_predictions"],
-        api.command_line(sys.argv[1:]),
+        _command(),
     )
     with Display(quiet=given["as_json"]) as display:
         ran = api.execute(request, options, source, plugins, display, registry)
@@ -336,6 +379,9 @@ def main() -> None:
     except UserError as error:
         _say(f"error: {error}")
         sys.exit(2)
+    except RankLostError as error:
+        _say(f"error: {error}")
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tlbench.canonical import digest
 from tlbench.data import write_atomically
-from tlbench.errors import UserError
+from tlbench.errors import UserError, unwritable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,8 @@ class Record(BaseModel):
 
     Groups follow `docs/record.md`: what was asked for (`cell`), what was used (`task`, `budget`, `model`,
     `strategy`), what happened (`training`, `evaluation`, `cost`), what answered (`numerics`, `environment`),
-    and the keys that say what may be compared (`comparability`, `pairing`, `cost_key`).
+    and the keys that say what may be compared (`comparability`, `pairing`, `cost_key`). `attempts` is how often
+    the cell was started.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -79,6 +80,7 @@ class Record(BaseModel):
     comparability: str
     pairing: str
     cost_key: str
+    attempts: int = 1
 
     @property
     def condition(self) -> str:
@@ -146,10 +148,7 @@ class Store:
             name = f"{record.key}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
             write_atomically(self.records / name, text.encode())
         except OSError as error:
-            raise UserError(
-                f"results folder {str(self.folder)!r} cannot be written to ({error.strerror}): free some "
-                "space, mend its permissions, or give another --out"
-            ) from error
+            raise unwritable(self.folder, error) from error
         return record
 
     def load(self) -> list[Record]:

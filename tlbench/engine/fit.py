@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tlbench.engine.machine import Machine
 from tlbench.engine.mixing import Mixer
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision, autocast
+from tlbench.engine.rehearsal import rehearse
 from tlbench.setups import Phase, Plateau, Recipe
 
 _EVALUATIONS = 5
@@ -125,6 +127,9 @@ def fit(machine: Machine, job: Job, place: Place) -> Fitted:
     Returns:
         Steps, curve, stop reason and what was seen. Training on 1 or N ranks takes the same batches; the loss of
         a step is divided by the whole batch's weight, so N ranks compute the same gradient.
+
+    Raises:
+        AgreedMemoryError: among several ranks, the micro-batch does not fit into the memory of one; all ranks raise it.
     """
     return _Training(machine, job, place).run()
 
@@ -178,6 +183,7 @@ class _Training:
         self.thaw = _Thaw(machine, job.phase.unfreeze * self.usual)
 
     def run(self) -> Fitted:
+        self._rehearse()  # before the streams are seeded, since it draws from them
         start = time.perf_counter()
         MASKS.seed(self.job.seeds["dropout"] + self.place.rank)
         torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)
@@ -194,6 +200,15 @@ class _Training:
         self._restore()
         self.fitted.seconds = time.perf_counter() - start
         return self.fitted
+
+    def _rehearse(self) -> None:
+        """Among several ranks, make sure that the micro-batch fits into the memory of each, for every stream."""
+        job, place = self.job, self.place
+        if place.world == 1:
+            return
+        size = min(job.micro_batch, math.ceil(self.recipe.batch_size / place.world))
+        for machine, train in zip(self.machines, self.trains, strict=True):
+            place.in_step(partial(rehearse, machine, train, size, job.precision, place.device))
 
     def _batches(self, stream: int) -> Iterator[list[int]]:
         generator = np.random.default_rng(self.job.seeds["order"] + stream)
@@ -266,7 +281,7 @@ class _Training:
         if loss is not None:
             point["validation_loss"] = loss
             if judge:
-                point["validation_score"] = judge(rows)
+                point["validation_score"] = self.place.in_step(partial(judge, rows))
             self._keep(step, (point.get("validation_score", 0.0), -loss))
         self.fitted.curve.append(point)
         self._watch_plateau(step, train_loss, loss, point.get("validation_score", 0.0))
@@ -355,13 +370,17 @@ def validate(
     plan = evaluation_batches(encoded.tokens.lengths)
     losses: list[tuple[int, float]] = []
     rows: list[tuple[int, Any]] = []
-    for index in range(place.rank, len(plan), place.world):
-        batch = encoded.batch(plan[index], place.device)
-        with autocast(precision, place.device):
-            scores = machine.form.scores(machine, batch)
-            losses.append((index, float(machine.form.loss(scores, batch))))
-        if with_rows:
-            rows += zip(plan[index], machine.form.rows(scores, batch), strict=True)
+
+    def mine() -> None:
+        for index in range(place.rank, len(plan), place.world):
+            batch = encoded.batch(plan[index], place.device)
+            with autocast(precision, place.device):
+                scores = machine.form.scores(machine, batch)
+                losses.append((index, float(machine.form.loss(scores, batch))))
+            if with_rows:
+                rows.extend(zip(plan[index], machine.form.rows(scores, batch), strict=True))
+
+    place.in_step(mine)
     total: float = sum(loss for _, loss in sorted(place.gather(losses)))
     by_row = dict(place.gather(rows)) if with_rows else {}
     return total / machine.form.weight(encoded, range(len(encoded))), [by_row[row] for row in sorted(by_row)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tlbench.data import CellData
 from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
+from tlbench.engine.place import AgreedMemoryError, out_of_memory
 from tlbench.engine.trained import Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
@@ -29,22 +31,19 @@ def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
     """Train and predict with the smallest number of micro-batches that fits into memory.
 
     Out of memory starts the cell again with half the micro-batch at the same effective batch; the record says
-    which one was used.
+    which one was used. Among several ranks all start again, or none: the error must be one that all of them raise.
     """
-    micro = cell.condition.setup.phases[0].recipe.batch_size
+    micro = math.ceil(cell.condition.setup.phases[0].recipe.batch_size / bench.place.world)
     while True:
         try:
             return _learn(cell, data, source, bench, micro)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or micro == 1:
+        except (AgreedMemoryError, RuntimeError) as error:
+            known = isinstance(error, AgreedMemoryError) or bench.place.world == 1
+            if micro == 1 or not (known and out_of_memory(error)):
                 raise
             micro = max(1, micro // 2)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        finally:
+            bench.place.release()
 
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
@@ -55,7 +54,6 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     validation = done.predict("validation", data.validation, bench)
     test = done.predict("test", data.test, bench)
     bench.clock.lap("evaluate")
-    bench.place.release()
     setup = cell.condition.setup
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
     if given:

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import nn
+
+from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
+
+Made = TypeVar("Made")
+
+
+class AgreedMemoryError(UserError):
+    """Some rank ran out of memory, and every rank knows."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is full, on a GPU or on the CPU."""
+    return isinstance(error, AgreedMemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """An error on its way to the other ranks: not every exception can be sent."""
+
+    rank: int
+    kind: type[Exception]
+    text: str
+
+    @classmethod
+    def of(cls, error: Exception, rank: int) -> _Fault:
+        unsupported = isinstance(error, UnsupportedError)
+        kind = UnsupportedError if unsupported else AgreedMemoryError if out_of_memory(error) else UserError
+        return cls(rank, kind, str(error) if unsupported else sentence(error))
 
 
 class Place:
@@ -33,10 +63,11 @@ class Place:
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes
         self.device: torch.device = self.accelerator.device
+        self._agreed: Exception | None = None
 
     def wrap(self, machine: nn.Module) -> nn.Module:
         """Move a module here and, among several ranks, wrap it so that gradients are averaged."""
-        machine.to(self.device)
+        self.in_step(lambda: machine.to(self.device))
         if self.world == 1:
             return machine
         wrapped: nn.Module = self.accelerator.prepare_model(machine)
@@ -54,6 +85,51 @@ class Place:
             return tensor
         total: torch.Tensor = self.accelerator.reduce(tensor, reduction="sum")
         return total
+
+    def in_step(self, work: Callable[[], Made]) -> Made:
+        """Do work that waits for no other rank; if it fails on one of them, every rank raises the same error.
+
+        Raises:
+            AgreedMemoryError: the first rank that failed ran out of memory.
+            UnsupportedError: it met a combination that has no meaning.
+            UserError: anything else went wrong there. A process that is alone raises the error itself.
+        """
+        if self.world == 1:
+            return work()
+        made: list[Made] = []
+        mine: list[_Fault] = []
+        try:
+            made.append(work())
+        except Exception as error:
+            mine.append(_Fault.of(error, self.rank))
+        # Only now, when the error is forgotten and with it the tensors of its frames.
+        faults: list[_Fault] = self.gather(mine)
+        if not faults:
+            return made[0]
+        first = faults[0]
+        alike = [fault.text for fault in faults] == [first.text] * self.world
+        self._agreed = first.kind(first.text if alike else f"rank {first.rank} of {self.world}: {first.text}")
+        raise self._agreed
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let no error of this rank through that the others do not raise as well.
+
+        The others may wait for this rank inside a collective and could not be told, so it must end: then theirs
+        fails too, or the launcher ends them.
+
+        Raises:
+            RankLostError: an error that `in_step` did not raise, among several ranks.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.world == 1 or error is self._agreed:
+                raise
+            raise RankLostError(
+                f"rank {self.rank} of {self.world} fell out of step with the others ({sentence(error)}): give the "
+                "same command again, which starts this cell once more"
+            ) from error
 
     def from_first(self, item: Any) -> Any:
         """Return rank 0's item on every rank."""

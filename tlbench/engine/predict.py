@@ -20,7 +20,9 @@ def predict(
     machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision, place: Place
 ) -> list[Prediction]:
     """Return one prediction per example, in task space, in order, the same on every rank."""
-    return machine.form.decode(examples, encoded, raw_rows(machine, encoded, precision, place))
+    rows = raw_rows(machine, encoded, precision, place)
+    decoded: list[Prediction] = place.in_step(lambda: machine.form.decode(examples, encoded, rows))
+    return decoded
 
 
 @torch.no_grad()
@@ -35,11 +37,15 @@ def raw_rows(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
     """
     machine.eval()
     plan = evaluation_batches(encoded.tokens.lengths)
-    found: list[tuple[int, Any]] = []
-    for rows in plan[place.rank :: place.world]:
-        with autocast(precision, place.device):
-            found += zip(rows, machine.form.raw(machine, encoded.batch(rows, place.device)), strict=True)
-    by_row = dict(gathered := place.gather(found))
+
+    def mine() -> list[tuple[int, Any]]:
+        found: list[tuple[int, Any]] = []
+        for rows in plan[place.rank :: place.world]:
+            with autocast(precision, place.device):
+                found += zip(rows, machine.form.raw(machine, encoded.batch(rows, place.device)), strict=True)
+        return found
+
+    by_row = dict(gathered := place.gather(place.in_step(mine)))
     if len(gathered) != len(encoded) or len(by_row) != len(encoded):
         raise RuntimeError(
             f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
@@ -58,14 +64,18 @@ def features(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
     """
     machine.eval()
     plan = evaluation_batches(encoded.tokens.lengths)
-    found: list[tuple[int, Any]] = []
-    for rows in plan[place.rank :: place.world]:
-        batch = encoded.batch(rows, place.device)
-        with autocast(precision, place.device):
-            states = _states(machine, batch).float().cpu().numpy()
-        sizes = [1] * len(rows) if machine.form.pooled else encoded.tokens.lengths[rows].tolist()
-        found += [(row, state[:size]) for row, state, size in zip(rows, states, sizes, strict=True)]
-    by_row = dict(place.gather(found))
+
+    def mine() -> list[tuple[int, Any]]:
+        found: list[tuple[int, Any]] = []
+        for rows in plan[place.rank :: place.world]:
+            batch = encoded.batch(rows, place.device)
+            with autocast(precision, place.device):
+                states = _states(machine, batch).float().cpu().numpy()
+            sizes = [1] * len(rows) if machine.form.pooled else encoded.tokens.lengths[rows].tolist()
+            found += [(row, state[:size]) for row, state, size in zip(rows, states, sizes, strict=True)]
+        return found
+
+    by_row = dict(place.gather(place.in_step(mine)))
     rows_in_order = [by_row[row] for row in range(len(encoded))]
     starts = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows_in_order], out=starts[1:])

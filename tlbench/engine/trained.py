@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,14 +91,11 @@ def train(
     suffix = "" if member is None else f"|teacher {member}"
     purposes = ("init", "head", "adapters", "order", "dropout")
     seeds = {purpose: stream(cell, purpose + suffix) for purpose in purposes}
-    machine = build(source, setup, kind, data.task.labels, seeds, state)
     asked = data.train + copies(cell, data)
-    parts = {
-        "train": given.targets(asked) if given else asked, "validation": data.validation, "test": data.test
-    }
-    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
-    encoded["train"] = with_lesson(machine.form, encoded["train"], given)
-    encoded.setdefault("validation", _nothing(encoded["train"]))
+    parts = {"train": given.targets(asked) if given else asked, "validation": data.validation, "test": data.test}
+    machine, encoded = bench.place.in_step(
+        lambda: _prepared(build(source, setup, kind, data.task.labels, seeds, state), parts, given)
+    )
     counts = machine.counts()
     bench.clock.lap("prepare")
     small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
@@ -129,11 +126,21 @@ def train(
     return Trained(machine, encoded, fitted, counts, to_the_end, altered, streams.labels)
 
 
+def _prepared(
+    machine: Machine, parts: Mapping[str, tuple[Example, ...]], given: Lesson | None
+) -> tuple[Machine, dict[str, Encoded]]:
+    """Return the machine and its encoded examples by part, the training ones with what teachers say."""
+    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
+    encoded["train"] = with_lesson(machine.form, encoded["train"], given)
+    encoded.setdefault("validation", _nothing(encoded["train"]))
+    return machine, encoded
+
+
 def _on_features(
     machine: Machine, encoded: dict[str, Encoded], to_the_end: bool, cell: Cell, bench: Bench
 ) -> dict[str, Encoded]:
     """Return the encoded parts with frozen features; the test part only if the trunk stays frozen to the end."""
-    machine.to(bench.place.device)
+    bench.place.in_step(lambda: machine.to(bench.place.device))
     return {
         name: _with_features(machine, one, cell, bench) if to_the_end or name != "test" else one
         for name, one in encoded.items()

@@ -14,7 +14,7 @@ from typing import Any
 from tlbench.cells import Shop, failed
 from tlbench.grid import Cell
 from tlbench.records import Record, Store
-from tlbench.runner import Reporter, Todo, outcome_of
+from tlbench.runner import Ledger, Reporter, Todo, outcome_of
 from tlbench.workshop import ShopSpec, open_shop
 
 
@@ -41,30 +41,33 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
         store: Where records go; only the parent writes.
         reporter: Who is told.
     """
-    queue, records = list(work.cells), []
-    workers: list[Worker] = []
-    number = work.done
-    try:
+    queue, workers = list(work.cells), list[Worker]()
+    with Ledger(work, store, reporter) as ledger, _ended(workers):
         for slot in range(min(spec.workers, len(queue))):
             workers.append(_start(spec, work, slot))
         while queue or any(worker.cell for worker in workers):
             for place in range(len(workers)):
                 if workers[place].cell is None and queue:
                     worker = workers[place] = _alive(workers[place], spec, work)
-                    worker.cell, number = queue.pop(0), number + 1
-                    reporter.started(worker.cell, number, work.done + len(work.cells))
+                    worker.cell = queue.pop(0)
+                    ledger.begin(worker.cell)
                     with suppress(OSError):  # one that died this moment is noticed by its sentinel
                         worker.pipe.send(worker.cell)
             for worker in _ready(workers):
-                outcome = _receive(worker, shop)
-                records.append(store.write(outcome))
-                reporter.finished(records[-1])
+                ledger.finish(_receive(worker, shop))
                 worker.cell = None
+    return ledger.records
+
+
+@contextmanager
+def _ended(workers: list[Worker]) -> Iterator[None]:
+    """End all workers on the way out, however it is taken."""
+    try:
+        yield
     finally:
         for worker in workers:
             worker.process.terminate()
             worker.process.join()
-    return records
 
 
 def _alive(worker: Worker, spec: ShopSpec, work: Todo) -> Worker:
