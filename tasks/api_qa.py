@@ -30,6 +30,7 @@ class ApiQa(Task):
     metric = "token_f1"
     default_budget = 600
     sources = ("apidoc", "codesearchnet")
+    template = "Answer with a sentence of the text.\n\nText: {context}\nQuestion: {question}\nAnswer:"
 
     min_parameters = 3
     min_answer, max_answer = 3, 40

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, Strategy
+    from tlbench.strategy import LearnerModel, Offer, Prediction, Strategy, TextModel
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         TextExample,
         TokenExample,
     )
+    from tlbench.template import Template
 
 __version__ = "0.1.0"
 
@@ -55,9 +56,10 @@ _HOMES = {
     "setups": ("Augment", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained", "Random",
                "Readout", "Recipe", "Setup", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "Strategy"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "Strategy", "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
+    "template": ("Template",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -87,7 +89,9 @@ __all__ = [
     "Splits",
     "Strategy",
     "Task",
+    "Template",
     "TextExample",
+    "TextModel",
     "Ties",
     "TokenExample",
     "UnsupportedError",

@@ -24,8 +24,12 @@ def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
 
 
 def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
-    """Return which kinds each strategy supports, by family: e(ncoder), d(ecoder), s(equence to sequence)."""
+    """Return which kinds each strategy supports, by family: e(ncoder), d(ecoder), s(equence to sequence).
+
+    For strategies that prompt: where the task has a template.
+    """
     from tlbench.specs import unsupported
+    from tlbench.toys import TEMPLATES
 
     letters = dict(zip(get_args(Family), "eds", strict=True))
     table = []
@@ -34,9 +38,9 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
         row = {"strategy": cls.name}
         for kind in KINDS:
             if not cls.uses_model:
-                row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300)) else "yes"
+                row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300, TEMPLATES[kind])) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
-                                if not unsupported([strategy], Offer(kind, "", family, 300))) or "-"
+                                if not unsupported([strategy], Offer(kind, "", family, 300, TEMPLATES[kind]))) or "-"
         table.append(row)
     return table

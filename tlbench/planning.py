@@ -86,7 +86,9 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                     if named and not architecture:
                         continue
                     ref = strategy_ref(parts, registry)
-                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, budget, request)
+                    family = architecture.family if architecture else None
+                    offer = Offer(task.kind, task.name, family, budget, task.template)
+                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
     for cell in cells:
@@ -217,17 +219,16 @@ def _condition(
     architecture: Architecture | None,
     parts: Sequence[Strategy],
     ref: StrategyRef,
-    budget: Budget,
+    offer: Offer,
     request: Request,
 ) -> tuple[Condition, str | None]:
-    offer = Offer(task.kind, task.name, architecture.family if architecture else None, budget)
     setup = resolve(parts, offer, architecture.model_type if architecture else None)
     model_ref = None
     if model and architecture:
         model_ref = ModelRef(
             model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity
         )
-    condition = Condition(task, model_ref, ref, setup, budget, request.precision)
+    condition = Condition(task, model_ref, ref, setup, offer.budget, request.precision)
     reason = unsupported(parts, offer)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (

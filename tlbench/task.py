@@ -109,6 +109,10 @@ class Task(ABC):
         default_budget: Labels (training and validation together) at the quick tier, or `full`.
         sources: Data sets the text comes from, matched against a model's declared training sources.
         test_cap: Test examples kept at the quick tier, drawn by hash; `None` keeps all.
+        template: How an example is written as a prompt, up to where its answer begins, for strategies that prompt
+            (`tlbench.Template` has the rules); `None` leaves them unsupported. Fields by kind: `{text}` and
+            `{text_pair}`; `{words}`; `{question}` and `{context}`; `{source}`; and `{labels}` everywhere. It is
+            part of the keys of prompted cells only.
     """
 
     name: ClassVar[str]
@@ -123,6 +127,7 @@ class Task(ABC):
     default_budget: ClassVar[Budget] = 300
     sources: ClassVar[tuple[str, ...]] = ()
     test_cap: ClassVar[int | None] = 500
+    template: ClassVar[str | None] = None
 
     @abstractmethod
     def load(self, source: DataSource) -> Splits:
