@@ -79,7 +79,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."
             ),
             click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
-            click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
+            click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
             click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
             click.option(
                 "--out",
