@@ -85,7 +85,7 @@ def run_cell(cell: Cell, shop: Shop) -> Outcome:
     try:
         data = cell_data(cell, shop.data(cell.condition.task))
         learned = _learn(cell, data, shop, clock)
-        kind = kind_named(cell.condition.task.kind)
+        kind = kind_named(cell.condition.task.kind, cell.condition.task.language)
         evaluation, table = _evaluate(cell, data, learned, kind, shop)
         reason = _collapse(cell, kind, learned)
         status = "collapsed" if reason else "ok"
@@ -269,7 +269,7 @@ def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]
         "homepage": task.homepage,
         "languages": list(task.languages),
         "sources": list(task.sources),
-        "signature": kind_named(ref.kind).metric(ref.metric).signature,
+        "signature": kind_named(ref.kind, ref.language).metric(ref.metric).signature,
         "train": len(known.train) if known else 0,
         "validation": len(known.validation) if known else 0,
         "test": len(known.test) if known else 0,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tlbench.canonical import digest
+from tlbench.canonical import added, digest
 from tlbench.setups import Setup
 from tlbench.strategy import ExternalData, Family
 from tlbench.task import Budget
@@ -24,7 +24,10 @@ PrecisionPolicy = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True)
 class TaskRef:
-    """The task of a cell: name, version, and what pins its data."""
+    """The task of a cell: name, version, and what pins its data.
+
+    `language` is that of the texts that are written, where its metrics split texts in a way of their own.
+    """
 
     name: str
     version: int
@@ -33,6 +36,7 @@ class TaskRef:
     test_cap: int | None
     identity: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    language: str = added("")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Request:
         models: Model names, Hub ids or folders; empty takes the default model of each kind.
         budgets: Label budgets; empty takes each task's default.
         replicates: Number of replicates.
-        suite: `embedded` or `public`.
+        suite: `embedded`, `applications` or `public`.
         precision: Precision policy.
     """
 
@@ -152,7 +152,8 @@ def _why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
 
 
 def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
-    kind = kind_named(task.kind)
+    usual, written = kind_named(task.kind), task.languages[-1] if task.languages else ""
+    kind = usual.spoken(written)
     if task.metric and task.metric not in {metric.name for metric in kind.metrics}:
         known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
     metric = kind.metric(task.metric)
@@ -169,6 +170,7 @@ def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
         task.test_cap,
         dict(task.identity(source)),
         registry.origin("tasks", task.name).source,
+        "" if kind is usual else written,
     )
 
 
