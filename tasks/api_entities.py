@@ -31,6 +31,7 @@ class ApiEntities(Task):
     metric = "entity_f1"
     default_budget = 500
     sources = ("apidoc", "codesearchnet")
+    template = "Names in documentation, each with its type ({labels}).\n\nText: {words}\nNames:"
 
     min_words, max_words = 6, 40
     per_group, per_name = 8, 4

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from tlbench import DataSource, QuestionExample, Span, Splits, Task, corpora
+from tlbench import DataSource, QuestionExample, Splits, Task, corpora
 
 
 class ApiQa(Task):
@@ -30,6 +29,7 @@ class ApiQa(Task):
     metric = "token_f1"
     default_budget = 600
     sources = ("apidoc", "codesearchnet")
+    template = "Answer with a sentence of the text.\n\nText: {context}\nQuestion: {question}\nAnswer:"
 
     min_parameters = 3
     min_answer, max_answer = 3, 40
@@ -55,7 +55,7 @@ class ApiQa(Task):
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[QuestionExample]:
         found = []
         for row in rows:
-            context, answers = _described(row)
+            context, answers = corpora.described(row)
             size = len(context.split())
             if len(answers) < self.min_parameters or not self.min_words <= size <= self.max_words:
                 continue
@@ -66,27 +66,8 @@ class ApiQa(Task):
         return found
 
     def _usable(self, name: str, answer: str, context: str) -> bool:
-        spelled_out = set(_words(name)) <= set(_words(answer))
         fits = self.min_answer <= len(answer.split()) <= self.max_answer
-        return fits and not spelled_out and context.count(answer) == 1
-
-
-def _described(row: corpora.Docstring) -> tuple[str, dict[str, Span]]:
-    """Return all descriptions as one text, and the span of each parameter's first sentence in it."""
-    context = ""
-    answers = {}
-    for name, description in corpora.sections(row.text).parameters:
-        text = corpora.plain(description)
-        if not text:
-            continue
-        context += " " if context else ""
-        answers[name] = Span(corpora.sentences(text)[0], len(context))
-        context += text if text[-1] in ".!?:;" else f"{text}."
-    return context, answers
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+|\d+", text.lower())
+        return fits and not corpora.spelled_out(name, answer) and context.count(answer) == 1
 
 
 def _question(row: corpora.Docstring, parameter: str) -> str:

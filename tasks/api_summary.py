@@ -26,6 +26,7 @@ class ApiSummary(Task):
     metric = "rouge_l"
     default_budget = 1000
     sources = ("apidoc", "codesearchnet")
+    template = "Summary lines of documentation.\n\nText: {source}\nSummary:"
 
     min_source, max_source = 20, 120
     min_target, max_target = 4, 25

@@ -30,6 +30,7 @@ class ApiTopic(Task):
     metric = "accuracy"
     default_budget = 300
     sources = ("apidoc", "codesearchnet")
+    template = "Which part of a library a documentation text belongs to: {labels}.\n\nText: {text}\nPart:"
 
     topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal",
               "scipy.stats", "sympy.physics", "sympy.polys", "sympy.solvers", "torch.distributed", "torch.nn",

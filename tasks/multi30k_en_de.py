@@ -30,6 +30,7 @@ class Multi30kEnDe(Task):
     default_budget = 1000
     sources = ("multi30k", "flickr30k")
     test_cap = 2000
+    template = "English: {source}\nGerman:"
 
     hub = HubFiles("bentrevett/multi30k", "main", {
         "train": ("train.jsonl",),

@@ -28,6 +28,7 @@ class Scitldr(Task):
     default_budget = 1000
     sources = ("scitldr",)
     test_cap = 2000
+    template = "Abstract: {source}\nSummary in one sentence:"
 
     hub = HubFiles("allenai/scitldr", "refs/convert/parquet", {
         "train": ("Abstract/train/0000.parquet",),

@@ -31,6 +31,7 @@ class Sst2(Task):
     default_budget = 1000
     sources = ("sst2",)
     test_cap = None
+    template = "Review: {text}\nSentiment:"
 
     hub = HubFiles("SetFit/sst2", "main", {
         "train": ("train.jsonl",),

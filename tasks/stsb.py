@@ -29,6 +29,7 @@ class Stsb(Task):
     default_budget = 1000
     sources = ("stsb", "flickr30k")
     test_cap = 2000
+    template = "Similarity of two sentences, from 0 to 1.\n\nFirst: {text}\nSecond: {text_pair}\nSimilarity:"
 
     hub = HubFiles("sentence-transformers/stsb", "ab7a5ac0e35aa22088bdcf23e7fd99b220e53308", {
         "train": ("data/train-00000-of-00001.parquet",),

@@ -28,6 +28,7 @@ class UiTranslation(Task):
     metric = "chrf"
     default_budget = 1000
     sources = ("interface",)
+    template = "English: {source}\nFrench:"
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split."""

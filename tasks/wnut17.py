@@ -30,6 +30,7 @@ class Wnut17(Task):
     default_budget = 1000
     sources = ("wnut17",)
     test_cap = 2000
+    template = "Names in posts, each with its type ({labels}).\n\nPost: {words}\nNames:"
 
     hub = HubFiles("tner/wnut2017", "main", {
         "train": ("dataset/train.json",),

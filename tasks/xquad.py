@@ -32,6 +32,7 @@ class Xquad(Task):
     default_budget = 600
     sources = ("xquad", "squad")
     test_cap = 2000
+    template = "Answer with words of the text.\n\nText: {context}\nQuestion: {question}\nAnswer:"
 
     hub = HubFiles("google/xquad", "51adfef1c1287aab1d2d91b5bead9bcfb9c68583", {
         "validation": ("xquad.en/validation-00000-of-00001.parquet",),

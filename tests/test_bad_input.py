@@ -105,7 +105,7 @@ def contents(folder: Path) -> dict[str, str]:
     (["--models", "minilm-x", "--strategies", "finetune"], "model 'minilm-x' is not known: did you mean 'minilm'?"),
     (["--models", "./absent", "--strategies", "finetune"], "model folder './absent' does not exist"),
     (["--models", "package:absent_package/model", "--strategies", "finetune"], "not installed: pip install it"),
-    (["--suite", "publik"], "suite 'publik' is not known: use one of embedded, public"),
+    (["--suite", "publik"], "suite 'publik' is not known: use one of applications, embedded, public"),
     (["--budgets", "abc"], "--budgets holds 'abc': give whole numbers or 'full'"),
     (["--budgets", "5"], "--budgets holds 5: give 10 labels or more"),
     (["--replicates", "0"], "--replicates is 0: give 1 or more"),

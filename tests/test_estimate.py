@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tlbench import cells
 from tlbench.cli import cli
+from tlbench.grid import Cell
+from tlbench.records import Outcome
 
 TOYS = Path(__file__).with_name("toys.py")
 
@@ -35,3 +38,23 @@ def test_plan_estimates_learners_and_neural_rows(
     seconds = {row["condition"].rpartition(" | ")[2]: row["seconds_each"] for row in made["rows"]}
     assert seconds["scratch"] > seconds["finetune"] > 0
     assert not (tmp_path / "r").exists()
+
+
+def test_plan_asks_a_prompted_model_about_a_few_examples_only(
+    zoo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    run_cell = cells.run_cell
+
+    def spy(cell: Cell, shop: cells.Shop) -> Outcome:
+        asked.append(len(shop.data(cell.condition.task).test))
+        return run_cell(cell, shop)
+
+    monkeypatch.setattr(cells, "run_cell", spy)
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("decoder")), "--json",
+                 "--strategies", "prompt(max_length=60)", "--budgets", "40", "--out", str(tmp_path / "r")]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert asked == [8]
+    assert json.loads(result.stdout)["rows"][0]["seconds_each"] > 0

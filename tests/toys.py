@@ -128,30 +128,35 @@ class ToyTopic(Toy):
     """Classes."""
 
     name, kind = "toy-topic", "text-classification"
+    template = "Text: {text}\nTopic:"
 
 
 class ToyScore(Toy):
     """Numbers, of pairs."""
 
     name, kind = "toy-score", "text-regression"
+    template = "Stars: {text}\nScore:"
 
 
 class ToyNames(Toy):
     """Tags."""
 
     name, kind = "toy-names", "token-classification"
+    template = "Text: {words}\nNames:"
 
 
 class ToyWhere(Toy):
     """Answers."""
 
     name, kind = "toy-where", "question-answering"
+    template = "{context}\nQ: {question}\nA:"
 
 
 class ToyCopy(Toy):
     """Texts."""
 
     name, kind = "toy-copy", "text-generation"
+    template = "Text: {source}\nEnd:"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy, TeacherOffer
+    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy, TeacherOffer, TextModel
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         TextExample,
         TokenExample,
     )
+    from tlbench.template import Template
 
 __version__ = "0.1.0"
 
@@ -60,9 +61,10 @@ _HOMES = {
     "setups": ("Augment", "Checkpoint", "FixedSteps", "Learner", "Lora", "Peft", "Phase", "Plateau", "Pretrained",
               "Random", "Readout", "Recipe", "Setup", "Mixture", "ModelRef", "Stream", "Teacher", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer", "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
+    "template": ("Template",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -99,7 +101,9 @@ __all__ = [
     "Task",
     "Teacher",
     "TeacherOffer",
+    "Template",
     "TextExample",
+    "TextModel",
     "Ties",
     "TokenExample",
     "UnsupportedError",

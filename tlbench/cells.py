@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
 
 if TYPE_CHECKING:
+    from tlbench.engine.language_model import LanguageModel
     from tlbench.engine.measure import Clock
     from tlbench.engine.place import Place
     from tlbench.engine.precision import Precision
@@ -148,18 +149,33 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     chosen = cell.condition.setup.learner
     strategy = shop.registry.strategy(chosen.name)()
     learner = strategy.learner(chosen.config, cell.condition.task.kind, stream(cell, "learner") % 2**32)
+    model = _text_model(cell, shop)
+    if model is not None:
+        learner.use(model)
     clock.lap("prepare")
     facts = dict(learner.fit(data.train, data.validation))
     clock.lap("train")
     validation = learner.predict(data.validation) if data.validation else []
     test = learner.predict([without_answer(example) for example in data.test])
     clock.lap("evaluate")
-    return Learned(validation, test, {"fit": facts, "stop_reason": "fitted"}, {}, 0.0)
+    facts |= learner.notes()
+    if model is None:
+        return Learned(validation, test, {"fit": facts, "stop_reason": "fitted"}, {}, 0.0)
+    return Learned(validation, test, {"fit": facts, "stop_reason": "not trained"}, model.sizes(), model.flops())
+
+
+def _text_model(cell: Cell, shop: Shop) -> LanguageModel | None:
+    """Return the cell's model for a learner that asks it in texts; `None` for what uses no model."""
+    if cell.condition.model is None:
+        return None
+    from tlbench.engine.language_model import LanguageModel
+
+    return LanguageModel(replace(model_source(cell, shop), generates=True), shop.place, shop.precision)
 
 
 def _scored(cell: Cell, data: CellData, learned: Learned, shop: Shop) -> tuple[Evaluation, Any, str | None]:
     """Return the scores, the table of predictions, and why the cell collapsed, if it did."""
-    kind = kind_named(cell.condition.task.kind)
+    kind = kind_named(cell.condition.task.kind, cell.condition.task.language)
     return *_evaluate(cell, data, learned, kind, shop), _collapse(cell, kind, learned)
 
 
@@ -200,8 +216,8 @@ def _scores(
 
 
 def _collapse(cell: Cell, kind: Kind, learned: Learned) -> str | None:
-    """Return why a trained cell collapsed, or `None`; a floor that predicts one class is no collapse."""
-    if cell.condition.setup.learner.name != "neural":
+    """Return why a model's cell collapsed, or `None`; a floor that predicts one class is no collapse."""
+    if cell.condition.model is None:
         return None
     if learned.training["stop_reason"] == "diverged":
         return "the training loss is not finite"
@@ -213,8 +229,7 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
     from tlbench.engine import measure
 
     condition = cell.condition
-    neural = condition.setup.learner.name == "neural"
-    numerics = measure.numerics(shop.place, shop.precision) if neural else measure.without_numerics()
+    numerics = measure.numerics(shop.place, shop.precision) if condition.model else measure.without_numerics()
     environment = {**measure.environment(), "command": shop.command}
     task = _task_facts(cell, shop, data)
     subset = data.fingerprint if data else ""
@@ -267,7 +282,7 @@ def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]
         "homepage": task.homepage,
         "languages": list(task.languages),
         "sources": list(task.sources),
-        "signature": kind_named(ref.kind).metric(ref.metric).signature,
+        "signature": kind_named(ref.kind, ref.language).metric(ref.metric).signature,
         "train": len(known.train) if known else 0,
         "validation": len(known.validation) if known else 0,
         "test": len(known.test) if known else 0,

@@ -21,6 +21,7 @@ from tlbench.setups import Family, Part, Setup
 from tlbench.sources import DataSource, fingerprint
 from tlbench.strategy import ExternalData, LearnerModel, Offer, Strategy
 from tlbench.task import Budget, Example, Splits, Task
+from tlbench.template import Template
 
 FEWEST = 10
 """Training examples that a task needs at least: the smallest budget."""
@@ -137,7 +138,7 @@ def _declaration(task: Task) -> str | None:
         return f"test_cap is {task.test_cap!r}: give a positive number or None"
     if task.default_budget != "full" and (type(task.default_budget) is not int or task.default_budget < FEWEST):
         return f"default_budget is {task.default_budget!r}: give {FEWEST} or more, or 'full'"
-    return None
+    return None if task.template is None else Template(task.template).fault(task.kind)
 
 
 def _wrong_name(name: Any) -> str | None:
@@ -276,14 +277,14 @@ def _json_fields(strategy: Strategy) -> str | None:
 
 def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
     """Yield every offer with the Setup that the strategy would be given."""
-    for kind in KINDS:
+    for kind, template in toys.TEMPLATES.items():
         for budget in _BUDGETS:
             if not strategy.uses_model:
-                yield Offer(kind, "toy", None, budget), default_setup(kind, None, budget)
+                yield Offer(kind, "toy", None, budget, template), default_setup(kind, None, budget)
                 continue
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
-                    offer = Offer(kind, "toy", family, budget, toys.sources(model_type),
+                    offer = Offer(kind, "toy", family, budget, template, toys.sources(model_type),
                                   toys.teachers(kind, model_type))
                     yield offer, default_setup(kind, model_type, budget)
 
@@ -360,8 +361,11 @@ def _wrong_learner(strategy: Strategy, setup: Setup, kind: Kind) -> str | None:
             return f"unsupported does not say that it cannot learn this ({error})"
         if not isinstance(learner, LearnerModel):
             return f"learner returns a {type(learner).__name__}: return a LearnerModel"
+        if strategy.uses_model:
+            learner.use(toys.ToyTextModel())
         canonical_json(dict(learner.fit(train, validation)))
         results.append([canonical_json(kind.to_json(prediction)) for prediction in learner.predict(given)])
+        canonical_json(dict(learner.notes()))
     if len(results[0]) != len(test):
         return f"{len(results[0])} predictions for {len(test)} examples: return one each, in order"
     if results[0] != results[1]:

@@ -128,7 +128,7 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="A,B",
                 help="Source tasks of strategies that have one (all: every task of the suite), each once.",
             ),
-            click.option("--suite", default="embedded", show_default=True, help="embedded or public."),
+            click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
             click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
             click.option(
                 "--out",

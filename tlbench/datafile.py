@@ -45,6 +45,7 @@ class DataFile:
         languages: BCP 47 codes.
         default_budget: Labels at the quick tier; by default 300, or `full` for less data than that.
         test_cap: Test examples kept at the quick tier; `None` keeps all.
+        template: How an example is written as a prompt; see `tlbench.Task`.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class DataFile:
     languages: tuple[str, ...] = ("en",)
     default_budget: Budget | None = None
     test_cap: int | None = 500
+    template: str | None = None
 
 
 def task_from_file(
@@ -157,7 +159,7 @@ class FileTask(Task):
         self.__dict__.update(  # a declaration for each file, where other tasks have class attributes
             name=file.name or stem or "data", kind=kind,
             summary=f"{kind} from {file.path.name}", licence=file.licence, languages=file.languages,
-            metric=file.metric, test_cap=file.test_cap,
+            metric=file.metric, test_cap=file.test_cap, template=file.template,
             default_budget=file.default_budget or ("full" if few else 300),
         )
 

@@ -8,7 +8,7 @@ from tlbench.kinds import KINDS
 from tlbench.registry import Registry
 from tlbench.setups import Family
 from tlbench.strategy import Offer
-from tlbench.toys import sources, teachers
+from tlbench.toys import TEMPLATES, sources, teachers
 
 
 def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
@@ -26,8 +26,12 @@ def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
 
 
 def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
-    """Return which kinds each strategy supports, by family: e(ncoder), d(ecoder), s(equence to sequence)."""
+    """Return which kinds each strategy supports, by family: e(ncoder), d(ecoder), s(equence to sequence).
+
+    For strategies that prompt: where the task has a template.
+    """
     from tlbench.specs import unsupported
+    from tlbench.toys import TEMPLATES
 
     letters = dict(zip(get_args(Family), "eds", strict=True))
     table = []
@@ -36,7 +40,7 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
         row = {"strategy": cls.name}
         for kind in KINDS:
             if not cls.uses_model:
-                row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300)) else "yes"
+                row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300, TEMPLATES[kind])) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
                                 if not unsupported([strategy], _offer(kind, family))) or "-"
@@ -46,4 +50,4 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
 
 def _offer(kind: str, family: Family) -> Offer:
     """Return the offer of a kind and family in which nothing is missing that a strategy may need."""
-    return Offer(kind, "", family, 300, sources("bert"), teachers(kind, "bert"))
+    return Offer(kind, "", family, 300, TEMPLATES[kind], sources("bert"), teachers(kind, "bert"))

@@ -31,7 +31,7 @@ class Request:
         models: Model names, Hub ids or folders; empty takes the default model of each kind.
         budgets: Label budgets; empty takes each task's default.
         replicates: Number of replicates.
-        suite: `embedded` or `public`.
+        suite: `embedded`, `applications` or `public`.
         precision: Precision policy.
         sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
             task that the model can learn of the target's suite. Empty leaves what the strategies say.
@@ -91,10 +91,10 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                     if named and not architecture:
                         continue
                     ref = strategy_ref(parts, registry)
-                    offered = Sources(task.suite, architecture, registry, source)
                     family = architecture.family if architecture else None
+                    offered = Sources(task.suite, architecture, registry, source)
                     teachers = Teachers(task.kind, budget, architecture, registry, source)
-                    offer = Offer(task.kind, task.name, family, budget, offered, teachers)
+                    offer = Offer(task.kind, task.name, family, budget, task.template, offered, teachers)
                     condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
@@ -256,7 +256,8 @@ def _why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
 
 
 def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
-    kind = kind_named(task.kind)
+    usual, written = kind_named(task.kind), task.languages[-1] if task.languages else ""
+    kind = usual.spoken(written)
     if task.metric and task.metric not in {metric.name for metric in kind.metrics}:
         known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
     metric = kind.metric(task.metric)
@@ -273,6 +274,7 @@ def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
         task.test_cap,
         dict(task.identity(source)),
         registry.origin("tasks", task.name).source,
+        "" if kind is usual else written,
     )
 
 

@@ -40,7 +40,7 @@ class HubFiles:
     Attributes:
         repository: `owner/name` of a data set repository.
         revision: Commit, tag or branch; a published task pins a commit where one is known.
-        files: Split name to paths inside the repository (JSON, JSON Lines or Parquet).
+        files: Split name to paths inside the repository (JSON, JSON Lines, CSV or Parquet).
     """
 
     repository: str
@@ -94,7 +94,7 @@ class DataSource:
     def rows(
         self, hub: HubFiles, split: str, *, columns: Sequence[str] = (), expected: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return the rows of one split as dictionaries, read by datasets' JSON or Parquet builder.
+        """Return the rows of one split as dictionaries, read by datasets' JSON, CSV or Parquet builder.
 
         Args:
             hub: Where the files are.
@@ -110,12 +110,14 @@ class DataSource:
         import pyarrow as pa
 
         paths: Sequence[str] = hub.files[split]
-        builder = "parquet" if paths[0].endswith(".parquet") else "json"
+        builder = {"parquet": "parquet", "csv": "csv"}.get(paths[0].rpartition(".")[2], "json")
+        # Without this the text "None" would be read as no text at all.
+        options = {"keep_default_na": False} if builder == "csv" else {}
         local = [str(self.path(hub, path)) for path in paths]
         datasets.disable_progress_bars()
         try:
             table = datasets.load_dataset(builder, data_files={split: local}, split=split,
-                                          cache_dir=str(self.cache / "datasets"))
+                                          cache_dir=str(self.cache / "datasets"), **options)
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, ValueError) as error:
             raise UserError(f"cannot read {hub.repository}/{paths[0]} ({local[0]}) as {builder}: "
                             "fetch the file again, it is damaged") from error
@@ -146,10 +148,15 @@ class DataSource:
     def pins(self, hub: HubFiles, rows_sha256: Mapping[str, str]) -> Mapping[str, Any]:
         """Return what pins the data of a Hub task, without reading any: its `identity`.
 
-        Row fingerprints for a checked mirror, the revision for the Hub.
+        Row fingerprints for a checked mirror, the revision for the Hub. Where a task pins no rows, since nobody
+        could verify any, a mirror's files are hashed.
         """
         if self.mirror is None:
             return {"repository": hub.repository, "revision": hub.revision}
+        if not rows_sha256:
+            local = {path: self._mirrored(hub, path) for paths in hub.files.values() for path in paths}
+            found = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in local.items() if file}
+            return {"repository": hub.repository, "files_sha256": found}
         rows: Mapping[str, str] | str = "unchecked" if self.any_rows else dict(rows_sha256)
         return {"repository": hub.repository, "rows_sha256": rows}
 

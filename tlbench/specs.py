@@ -6,7 +6,7 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from tlbench.canonical import settings
@@ -56,7 +56,7 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
 def _check_learner(text: str, parts: Sequence[Strategy]) -> None:
     """Refuse what would change nothing: a learner of its own has neither weights nor steps that others could set."""
     learner = next((part for part in parts if "learner" in part.writes), None)
-    idle = next((part for part in parts if part.writes - {"learner"}), None)
+    idle = next((part for part in parts if part is not learner and part.writes), None)
     if learner and idle:
         raise UserError(
             f"strategy {text!r} cannot be composed: {learner.name!r} trains no network, so {idle.name!r} would change "
@@ -134,7 +134,8 @@ def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> 
     setup = default_setup(offer.kind, model_type, offer.budget)
     for part in parts:
         setup = part.prepare(setup, offer)
-    return setup
+    # What trains no network has no recipe: an edit of the recipes must not change its keys.
+    return setup if setup.learner.name == "neural" else replace(setup, phases=())
 
 
 def unsupported(parts: Sequence[Strategy], offer: Offer) -> str | None:

@@ -56,6 +56,7 @@ class Offer:
         task: Name of the target task.
         family: Family of the model; `None` for strategies that use no model.
         budget: Labels of the cell.
+        template: How the task writes an example as a prompt, or `None`.
         sources: Tasks to learn from, by name: iterating gives those of the target's suite that the model can learn
             (the target among them); any other registered task can be asked for by name.
         teachers: Models that can learn the target, by name; the empty name stands for the model at hand.
@@ -65,6 +66,7 @@ class Offer:
     task: str
     family: Family | None
     budget: Budget
+    template: str | None = None
     sources: Mapping[str, SourceOffer] = field(default_factory=dict)
     teachers: Mapping[str, TeacherOffer] = field(default_factory=dict)
 
@@ -107,8 +109,46 @@ def _labels(source: SourceOffer) -> tuple[float, str]:
     return (float("inf") if source.budget == "full" else float(source.budget)), source.task.name
 
 
+class TextModel(ABC):
+    """A pre-trained model as a learner sees it: texts in, texts and numbers out. Provided by the engine.
+
+    Answers do not depend on what else is asked in the same call.
+
+    Attributes:
+        positions: Tokens that prompt and answer may have together.
+    """
+
+    positions: int
+
+    @abstractmethod
+    def log_likelihood(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float]:
+        """Return the mean log-likelihood (nats per token) of each continuation behind its prompt.
+
+        The end-of-sequence token does not count; a continuation without a token gets minus infinity. A prompt that
+        does not fit loses its beginning.
+        """
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[str], max_tokens: int, stop: str) -> list[str]:
+        """Return the greedy continuation of each prompt, stripped, up to `stop` or so many tokens."""
+
+    @abstractmethod
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has as a prompt."""
+
+
 class LearnerModel(ABC):
-    """A learner that is not the neural loop: fits examples, predicts in task space, never sees the test labels."""
+    """A learner that is not the neural loop: fits examples, predicts in task space, never sees the test labels.
+
+    Attributes:
+        model: The cell's model, there from before `fit` if the strategy uses one.
+    """
+
+    model: TextModel
+
+    def use(self, model: TextModel) -> None:
+        """Take the cell's model; called once before `fit`, if the strategy uses one."""
+        self.model = model
 
     @abstractmethod
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
@@ -117,6 +157,10 @@ class LearnerModel(ABC):
     @abstractmethod
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return one prediction per example, in order."""
+
+    def notes(self) -> Mapping[str, Any]:
+        """Return what only the predictions showed (inputs that were cut); the record keeps it beside `fit`'s."""
+        return {}
 
 
 class Strategy(ABC):

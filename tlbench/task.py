@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tlbench.canonical import added
+
 if TYPE_CHECKING:
     from tlbench.sources import DataSource
 
@@ -101,6 +103,7 @@ class TaskRef:
         test_cap: Test examples kept at most.
         identity: What pins the data (revision, content hashes).
         source: Hash of the file plugin that defines it, or `None`.
+        language: Language of the texts that are written, where its metrics split texts in a way of their own.
     """
 
     name: str
@@ -110,6 +113,7 @@ class TaskRef:
     test_cap: int | None
     identity: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    language: str = added("")
 
 
 class Task(ABC):
@@ -126,12 +130,16 @@ class Task(ABC):
         summary: One line for `tlbench list tasks`.
         licence: Licence of the data.
         homepage: Where the data come from.
-        languages: BCP 47 codes; for translation, source then target.
+        languages: BCP 47 codes; for translation, source then target. The last one decides how BLEU splits texts.
         suite: `--suite` that `all` takes it from; plugins' tasks always belong to `all`.
         metric: Primary metric of the kind; empty for the kind's default.
         default_budget: Labels (training and validation together) at the quick tier, or `full`.
         sources: Data sets the text comes from, matched against a model's declared training sources.
         test_cap: Test examples kept at the quick tier, drawn by hash; `None` keeps all.
+        template: How an example is written as a prompt, up to where its answer begins, for strategies that prompt
+            (`tlbench.Template` has the rules); `None` leaves them unsupported. Fields by kind: `{text}` and
+            `{text_pair}`; `{words}`; `{question}` and `{context}`; `{source}`; and `{labels}` everywhere. It is
+            part of the keys of prompted cells only.
     """
 
     name: ClassVar[str]
@@ -146,6 +154,7 @@ class Task(ABC):
     default_budget: ClassVar[Budget] = 300
     sources: ClassVar[tuple[str, ...]] = ()
     test_cap: ClassVar[int | None] = 500
+    template: ClassVar[str | None] = None
 
     @abstractmethod
     def load(self, source: DataSource) -> Splits:

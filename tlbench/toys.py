@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tlbench.recipes import default_setup
-from tlbench.strategy import SourceOffer, TeacherOffer
+from tlbench.strategy import SourceOffer, TeacherOffer, TextModel
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TaskRef, TextExample, TokenExample
 
 SIZE = 60
+TEMPLATES = {
+    "text-classification": "One of {labels}.\n\nText: {text}\nLabel:",
+    "text-regression": "Text: {text}\nNumber:",
+    "token-classification": "Text: {words}\nNames:",
+    "question-answering": "Text: {context}\nQuestion: {question}\nAnswer:",
+    "text-generation": "Text: {source}\nTitle:",
+}
+"""A template for each kind."""
 _GOOD = ("splendid", "lovely", "great", "fine")
 _BAD = ("dreadful", "dull", "poor", "awful")
 _THINGS = ("film", "book", "song", "meal", "walk")
@@ -89,3 +98,22 @@ def other_answer(example: Example) -> tuple[str, Any]:
     if isinstance(example, QuestionExample):
         return "answers", (Span(example.context[:2], 0),)
     return "targets", ("something else",)
+
+
+class ToyTextModel(TextModel):
+    """A model that prefers short continuations and goes on with the last words of its prompt."""
+
+    positions = 60
+
+    def log_likelihood(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float]:
+        """Return less for longer continuations; ties are told apart by the prompt."""
+        pairs = zip(prompts, continuations, strict=True)
+        return [-float(len(after)) - sum(map(ord, before + after)) % 97 / 97 for before, after in pairs]
+
+    def generate(self, prompts: Sequence[str], max_tokens: int, stop: str) -> list[str]:
+        """Return the last words of each prompt."""
+        return [" ".join(prompt.split()[-max_tokens:][-8:]).partition(stop)[0] for prompt in prompts]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of words."""
+        return [len(text.split()) for text in texts]

@@ -130,3 +130,12 @@ def test_training_texts_lose_passages_of_the_test_side() -> None:
     train = Docstring("t", "t", "function", (), f"Our own text is here to stay.\n\n{shared}")
     test = Docstring("u", "u", "function", (), f"Quite another text on the other side.\n\n{shared}")
     assert split.without_test_passages([train], [test]) == ["Our own text is here to stay."]
+
+
+def test_unseen_drops_test_pieces_that_training_knows_in_whole_or_part() -> None:
+    shared = "This opening sentence stands on both sides of the split map."
+    row = Docstring("t", "t", "function", (), f"{shared} Then it says something of its own that is long enough.")
+    pieces = [(shared, "and ends so"), ("A sentence that only the test side has ever seen.", "quite"),
+              ("Another one that nobody wrote before today here.", "A passage of the pre-training text alone, seven.")]
+    kept = split.unseen(pieces, lambda piece: piece, [row], ["x\n\nA passage of the pre-training text alone, seven."])
+    assert kept == [pieces[1]]

@@ -11,7 +11,8 @@ import pytest
 from tlbench import DataSource, Splits, corpora, registry
 from tlbench.corpora.duplicates import near_duplicates, normalise
 
-TASKS = ("api-topic", "api-entities", "api-qa", "api-summary", "ui-translation")
+TASKS = ("api-topic", "api-entities", "api-qa", "api-summary", "ui-translation", "api-dialogue",
+         "api-continuation")
 MIN_WORDS = 6
 """Below, texts are phrases ("Fit the model.") that say nothing about an example."""
 

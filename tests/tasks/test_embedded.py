@@ -1,4 +1,4 @@
-"""The five embedded tasks: sizes, balance, and what each promises about its examples."""
+"""The tasks made of the embedded text: sizes, balance, and what each promises about its examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from tlbench import DataSource, Splits, Task, corpora, registry
 from tlbench.kinds import kind_named
 
-TASKS = ("api-topic", "api-entities", "api-qa", "api-summary", "ui-translation")
+TASKS = ("api-topic", "api-entities", "api-qa", "api-summary", "ui-translation", "api-dialogue", "api-continuation")
+APPLICATIONS = ("api-dialogue", "api-continuation")
 pytestmark = pytest.mark.slow
 
 
@@ -48,7 +49,7 @@ def test_embedded_task_says_what_it_is_made_of(name: str, tasks: dict[str, Task]
     assert tasks[name].unavailable(DataSource()) is None
     assert splits[name].notes["packages"]
     assert list(tasks[name].identity(DataSource()).values()) == [splits[name].notes["fingerprint"]]
-    assert tasks[name].suite == "embedded"
+    assert tasks[name].suite == ("applications" if name in APPLICATIONS else "embedded")
     assert tasks[name].licence != Task.licence
 
 
@@ -87,6 +88,26 @@ def test_api_summary_is_not_in_its_source(splits: dict[str, Splits]) -> None:
     for example in both(splits["api-summary"]):
         assert example.targets[0].lower().rstrip(".:") not in example.source.lower()
         assert len(example.source.split()) <= 120
+
+
+def test_api_dialogue_asks_without_naming_the_function_again(splits: dict[str, Splits]) -> None:
+    for example in both(splits["api-dialogue"]):
+        answer = example.answers[0]
+        assert example.context.count(answer.text) == 1
+        first, reply, last = example.question.split("\n")
+        name, parameter = example.id.removesuffix(")").rsplit("(", 1)
+        assert first == f"A: What does {'.'.join(name.split('.')[-2:])} do?"
+        assert last == f"A: And what is its {parameter} for?"
+        assert 4 <= len(reply.removeprefix("B: ").split()) <= 16
+
+
+def test_api_continuation_halves_make_up_the_opening_of_the_prose(splits: dict[str, Splits]) -> None:
+    groups = Counter(example.group for example in both(splits["api-continuation"]))
+    assert max(groups.values()) <= 3
+    for example in both(splits["api-continuation"]):
+        first, second = len(example.source.split()), len(example.targets[0].split())
+        assert 0 <= second - first <= 1
+        assert 32 <= first + second <= 64
 
 
 def test_ui_translation_differs_from_its_source(splits: dict[str, Splits]) -> None:

@@ -8,11 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tlbench import DataSource, Task, UserError
+from tlbench.kinds import kind_named
 from tlbench.sources import fingerprint
 
 TASKS = {
@@ -23,7 +25,10 @@ TASKS = {
     "multi30k-en-de": ("multi30k_en_de", "Multi30kEnDe", (29000, 1014, 1000)),
     "stsb": ("stsb", "Stsb", (5749, 1500, 1379)),
 }
-LABELS = {"B-person": 0, "I-person": 1, "O": 2}
+UNPINNED = {"bc5cdr": ("bc5cdr", "Bc5cdr"), "dialogsum": ("dialogsum", "DialogSum")}
+"""Tasks whose rows nobody could read when they were written: no pins, no mirror."""
+LABELS = {"wnut17": {"B-person": 0, "I-person": 1, "O": 2},
+          "bc5cdr": {"O": 0, "B-Chemical": 1, "B-Disease": 2, "I-Disease": 3, "I-Chemical": 4}}
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "sst2": [{"text": "a fine film", "label": 1, "label_text": "positive"},
              {"text": "", "label": 0, "label_text": "negative"}],
@@ -32,6 +37,10 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
                "answers": {"text": ["says"], "answer_start": [12]}} for at in range(40)],
     "scitldr": [{"source": ["We do this. ", "\n", "It works.\n"], "target": ["This works.", "Works."]}],
     "multi30k-en-de": [{"en": "Two dogs.", "de": "Zwei Hunde."}],
+    "bc5cdr": [{"tokens": ["Selegiline", "-", "induced", "postural", "hypotension"], "tags": [1, 0, 0, 2, 3]},
+               {"tokens": ["lithium", "carbonate", "toxicity"], "tags": [4, 4, 3]}, {"tokens": [], "tags": []}],
+    "dialogsum": [{"id": f"x_{at}", "dialogue": f"#Person1#: Hi, \"{at // 2}\".\n#Person2#: Hello!\n",
+                   "summary": ["They greet.", "None"][at % 2], "topic": "greeting"} for at in range(4)],
     "stsb": [{"sentence1": "A dog.", "sentence2": "A hound.", "score": 0.9}],
 }
 
@@ -45,7 +54,7 @@ def mirror_folder() -> Path:
 
 
 def task_class(name: str) -> type[Any]:
-    module, cls, _ = TASKS[name]
+    module, cls, *_ = {**TASKS, **UNPINNED}[name]
     found: type[Any] = getattr(importlib.import_module(f"tlbench_tasks.{module}"), cls)
     return found
 
@@ -63,7 +72,9 @@ def write_mirror(root: Path, task: Any, rows: list[dict[str, Any]]) -> DataSourc
         if path.endswith(".parquet"):
             pq.write_table(pa.Table.from_pylist(rows), file)
         elif path.endswith("label.json"):
-            file.write_text(json.dumps(LABELS), encoding="utf-8")
+            file.write_text(json.dumps(LABELS[task.name]), encoding="utf-8")
+        elif path.endswith(".csv"):
+            pd.DataFrame(rows).to_csv(file, index=False)
         else:
             file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return DataSource(cache=root / "cache", mirror=root)
@@ -81,7 +92,7 @@ def test_declaration_is_complete(name: str) -> None:
     assert all(len(pin) == 64 for pin in task.rows_sha256.values())
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *UNPINNED])
 def test_made_up_rows_load(name: str, tmp_path: Path) -> None:
     task = unpinned(name)
     source = write_mirror(tmp_path, task, SAMPLES[name])
@@ -92,6 +103,35 @@ def test_made_up_rows_load(name: str, tmp_path: Path) -> None:
     parts = (splits.train, splits.validation or (), splits.test)
     identifiers = [example.id for part in parts for example in part]
     assert len(set(identifiers)) == len(identifiers)
+
+
+@pytest.mark.parametrize("name", UNPINNED)
+def test_task_without_pins_is_identified_by_the_files_of_a_mirror(name: str, tmp_path: Path) -> None:
+    task = task_class(name)()
+    assert (task.name, task.suite, task.rows_sha256) == (name, "public", {})
+    assert task.licence != Task.licence
+    assert "branch\n    `main`" in str(type(task).__doc__) or "branch `main`" in str(type(task).__doc__)
+    assert task.identity(DataSource()) == {"repository": task.hub.repository, "revision": "main"}
+    first = task.identity(write_mirror(tmp_path / "a", task, SAMPLES[name]))
+    assert set(first["files_sha256"]) == {path for paths in task.hub.files.values() for path in paths}
+    assert task.identity(write_mirror(tmp_path / "b", task, SAMPLES[name])) == first
+    assert task.identity(write_mirror(tmp_path / "c", task, SAMPLES[name][:2])) != first
+
+
+def test_bc5cdr_names_tags_and_begins_every_entity(tmp_path: Path) -> None:
+    task = task_class("bc5cdr")()
+    splits = task.load(write_mirror(tmp_path, task, SAMPLES["bc5cdr"]))
+    assert [example.tags for example in splits.test] == [
+        ("B-Chemical", "O", "O", "B-Disease", "I-Disease"), ("B-Chemical", "I-Chemical", "B-Disease")]
+    assert not [wrong for example in splits.train if (wrong := kind_named(task.kind).check(example))]
+
+
+def test_dialogsum_joins_the_references_of_a_dialogue(tmp_path: Path) -> None:
+    task = task_class("dialogsum")()
+    examples = task.load(write_mirror(tmp_path, task, SAMPLES["dialogsum"])).test
+    assert [example.source for example in examples] == [
+        f'#Person1#: Hi, "{at}".\n#Person2#: Hello!' for at in range(2)]
+    assert examples[0].targets == ("They greet.", "None")
 
 
 def test_wnut17_names_tags_from_the_label_file(tmp_path: Path) -> None:

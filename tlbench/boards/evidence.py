@@ -73,7 +73,8 @@ def _evidence(record: Record, table: pd.DataFrame) -> Evidence | None:
     assert record.evaluation is not None
     name = record.evaluation.primary
     stated = record.evaluation.metrics[name]
-    metric = {metric.name: metric for metric in kind_named(record.task["kind"]).metrics}.get(name)
+    kind = kind_named(record.task["kind"], record.cell["condition"]["task"].get("language", ""))
+    metric = {metric.name: metric for metric in kind.metrics}.get(name)
     if metric is None:
         return None
     columns = [f"{name}:{column}" for column in metric.columns(record.task["labels"])]

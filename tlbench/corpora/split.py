@@ -128,6 +128,29 @@ def apart(
     return [item for index, item in enumerate(ours) if index not in near], theirs, counts
 
 
+def unseen(
+    items: Sequence[Item], texts: Callable[[Item], Sequence[str]], rows: Sequence[Docstring], documents: Sequence[str]
+) -> list[Item]:
+    """Keep the test examples of which no text nearly repeats something that may be trained on.
+
+    For pieces that the split itself does not know, as a cut in the middle of a docstring makes them: there the
+    test copy has to go, since the training texts are the same for all tasks.
+
+    Args:
+        items: Test examples.
+        texts: Returns the texts of an example.
+        rows: The training side.
+        documents: What pre-training reads of it.
+    """
+    from tlbench.corpora.duplicates import near_duplicates
+
+    views = [(index, text) for index, item in enumerate(items) for text in texts(item)]
+    passages = [passage for document in documents for passage in _passages(document)]
+    known = list(dict.fromkeys([*test_texts(rows), *documents, *passages]))
+    seen = {views[index][0] for index, _ in near_duplicates([text for _, text in views], known)}
+    return [item for index, item in enumerate(items) if index not in seen]
+
+
 def _passages(text: str) -> list[str]:
     return re.split(r"\n\s*\n", text)
 

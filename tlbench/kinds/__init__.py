@@ -16,8 +16,12 @@ KINDS = (
 )
 
 
-def kind_named(name: str) -> Kind:
-    """Return the kind called `name`.
+def kind_named(name: str, language: str = "") -> Kind:
+    """Return the kind called `name`, with the metrics that suit a language.
+
+    Args:
+        name: For example `text-generation`.
+        language: BCP 47 code of the texts that are written; empty for the metrics of most languages.
 
     Raises:
         UserError: there is no such kind.
@@ -31,5 +35,5 @@ def kind_named(name: str) -> Kind:
     kinds: tuple[Kind, ...] = (Classification(), Regression(), Tagging(), QuestionAnswering(), Generation())
     for kind in kinds:
         if kind.name == name:
-            return kind
+            return kind.spoken(language)
     raise UserError(f"kind {name!r} does not exist: use one of {', '.join(KINDS)}")

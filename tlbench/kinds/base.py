@@ -77,6 +77,10 @@ class Kind(ABC):
             return self.metrics[0]
         return {metric.name: metric for metric in self.metrics}[name]
 
+    def spoken(self, language: str) -> Kind:
+        """Return the kind with metrics that split texts of a language (BCP 47) right; itself where all do."""
+        return self
+
     @abstractmethod
     def check(self, example: Example) -> str | None:
         """Return what is wrong with an example, in one sentence without its text, or `None`."""

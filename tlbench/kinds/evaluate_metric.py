@@ -20,7 +20,8 @@ _EXAMPLES: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def evaluate_metric(kind: str, metric: str = "", *, cache_dir: str | Path, labels: Sequence[str] = ()) -> Any:
+def evaluate_metric(kind: str, metric: str = "", *, cache_dir: str | Path, labels: Sequence[str] = (),
+                    language: str = "") -> Any:
     """Return an `evaluate.Metric` that scores as tlbench does; `compute` gives `{name: score}`.
 
     Importing evaluate takes seconds, so it is imported here and not with this module. Predictions and
@@ -32,11 +33,12 @@ def evaluate_metric(kind: str, metric: str = "", *, cache_dir: str | Path, label
         metric: A metric of the kind, or empty for its default.
         cache_dir: Folder for what evaluate writes, which else goes under the home folder.
         labels: Classes or tags; empty takes those of the references.
+        language: BCP 47 code of generated texts, which decides how BLEU splits them.
 
     Raises:
         UserError: there is no such kind or metric.
     """
-    chosen = kind_named(kind)
+    chosen = kind_named(kind, language)
     names = [known.name for known in chosen.metrics]
     if metric and metric not in names:
         raise UserError(f"metric {metric!r} does not exist for {kind}: use one of {', '.join(names)}")

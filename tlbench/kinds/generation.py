@@ -8,7 +8,7 @@ from typing import Any
 from tlbench.kinds import degeneracy
 from tlbench.kinds.base import Kind
 from tlbench.kinds.reduction import require_pairs
-from tlbench.kinds.text_metrics import Bleu, Chrf, Rouge1, Rouge2, RougeL
+from tlbench.kinds.text_metrics import Bleu, ChineseBleu, Chrf, JapaneseBleu, Rouge1, Rouge2, RougeL
 from tlbench.task import GenerationExample
 
 
@@ -18,6 +18,10 @@ class Generation(Kind):
     name = "text-generation"
     example = GenerationExample
     metrics = (RougeL(), Rouge1(), Rouge2(), Chrf(), Bleu())
+
+    def spoken(self, language: str) -> Kind:
+        """Return the kind with the BLEU tokenizer of a language; ROUGE tells scripts apart by itself."""
+        return {"zh": ChineseGeneration(), "ja": JapaneseGeneration()}.get(language.lower().partition("-")[0], self)
 
     def check(self, example: Any) -> str | None:
         """Return what is wrong with an example: the source may be empty, the targets may not."""
@@ -67,3 +71,15 @@ class Generation(Kind):
                 "reference": sum(len(example.targets[0].strip()) for example in examples) / size,
             },
         }
+
+
+class ChineseGeneration(Generation):
+    """Text generation into Chinese."""
+
+    metrics = (RougeL(), Rouge1(), Rouge2(), Chrf(), ChineseBleu())
+
+
+class JapaneseGeneration(Generation):
+    """Text generation into Japanese."""
+
+    metrics = (RougeL(), Rouge1(), Rouge2(), Chrf(), JapaneseBleu())

@@ -111,14 +111,16 @@ def _rouge_scorer(kind: str) -> Any:
     return RougeScorer([kind], tokenizer=UnicodeTokenizer())
 
 
-class Bleu(Metric):
-    """Corpus BLEU of sacrebleu (Post 2018, W18-6319), divided by 100.
+def _bleu_signature(tokenizer: str) -> str:
+    return f"BLEU|nrefs:var|case:mixed|eff:no|tok:{tokenizer}|smooth:exp|version:{metadata.version('sacrebleu')}"
 
-    The tokenizer 13a does not split Chinese or Japanese: use chrF there.
-    """
+
+class Bleu(Metric):
+    """Corpus BLEU of sacrebleu (Post 2018, W18-6319), divided by 100; words as mteval-v13a splits them."""
 
     name = "bleu"
-    signature = f"BLEU|nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{metadata.version('sacrebleu')}"
+    tokenizer: ClassVar[str] = "13a"
+    signature = _bleu_signature(tokenizer)
 
     def columns(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Name the statistics: lengths in tokens, then matched and predicted n-grams by order."""
@@ -132,7 +134,7 @@ class Bleu(Metric):
             ValueError: no example, or not one prediction per example.
         """
         require_pairs(examples, predictions)
-        counter = _bleu()
+        counter = _bleu(self.tokenizer)
         scores = [counter.sentence_score(p, e.targets) for e, p in zip(examples, predictions, strict=True)]
         return np.array([[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores], dtype=np.float64)
 
@@ -150,12 +152,26 @@ class Bleu(Metric):
         return np.where(defined, penalty * np.exp(np.log(precision).mean(axis=1)), 0.0)
 
 
+class ChineseBleu(Bleu):
+    """BLEU with sacrebleu's tokenizer `zh`: each Chinese character is a word, all else as in 13a."""
+
+    tokenizer = "zh"
+    signature = _bleu_signature(tokenizer)
+
+
+class JapaneseBleu(Bleu):
+    """BLEU of characters: sacrebleu's own choice for Japanese needs a dictionary that is not installed with it."""
+
+    tokenizer = "char"
+    signature = _bleu_signature(tokenizer)
+
+
 @functools.cache
-def _bleu() -> Any:
+def _bleu(tokenizer: str) -> Any:
     from sacrebleu.metrics import BLEU
 
     # The effective order changes only the score of one sentence, which is not used, and silences its advice.
-    return BLEU(effective_order=True)
+    return BLEU(effective_order=True, tokenize=tokenizer)
 
 
 class Chrf(Metric):
