@@ -31,7 +31,6 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
     For strategies that prompt: where the task has a template.
     """
     from tlbench.specs import unsupported
-    from tlbench.toys import TEMPLATES
 
     letters = dict(zip(get_args(Family), "eds", strict=True))
     table = []
