@@ -121,26 +121,46 @@ class _Key:
 @lru_cache(maxsize=2)
 def _pretrained(key: _Key) -> nn.Module:
     source = key.source
+    trunk = _from_weights(source, _auto(source), **_no_pooler(source))
+    return _inner(trunk, source)
+
+
+def load_language_model(source: Source) -> nn.Module:
+    """Return the model with the output layer that it is pre-trained with, in float32 and eval mode.
+
+    Where a checkpoint lacks that layer (a sentence encoder), it starts from random weights of seed 0.
+
+    Raises:
+        UserError: the weights are missing, pickled, or not the ones that the model declares.
+    """
+    import transformers
+
+    register()
+    heads = {"encoder": transformers.AutoModelForMaskedLM, "decoder": transformers.AutoModelForCausalLM}
+    return _from_weights(source, heads.get(source.architecture.family, transformers.AutoModelForSeq2SeqLM)).eval()
+
+
+def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
     _check_weights(source.model)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # weights that the checkpoint lacks must not depend on earlier cells
-            trunk = _auto(source).from_pretrained(
+            trunk: nn.Module = auto.from_pretrained(
                 _place_of(source),
                 revision=_revision(source),
                 dtype=torch.float32,
                 use_safetensors=True,
-                attn_implementation=_attention(source.architecture),
+                attn_implementation=attention_for(source.architecture.model_type),
                 local_files_only=source.offline,
                 trust_remote_code=source.model.trust_remote_code,
-                **_no_pooler(source),
+                **options,
             )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
             "safetensors weights that transformers knows"
         ) from error
-    return _inner(trunk, source)
+    return trunk
 
 
 def _from_config(source: Source) -> nn.Module:
@@ -153,7 +173,8 @@ def _from_config(source: Source) -> nn.Module:
         trust_remote_code=source.model.trust_remote_code,
     )
     trunk = _auto(source).from_config(
-        config, dtype=torch.float32, attn_implementation=_attention(source.architecture), **_no_pooler(source)
+        config, dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type),
+        **_no_pooler(source)
     )
     return _inner(trunk, source)
 
@@ -190,9 +211,10 @@ def _no_pooler(source: Source) -> dict[str, Any]:
     return {"add_pooling_layer": False} if has_pooler and not source.generates else {}
 
 
-def _attention(architecture: Architecture) -> str:
+def attention_for(model_type: str) -> str:
+    """Return transformers' name of the attention that a model type uses on this machine."""
     on_cpu = not torch.cuda.is_available()
-    return ATTENTION if on_cpu and architecture.model_type in _OWN_ATTENTION else "sdpa"
+    return ATTENTION if on_cpu and model_type in _OWN_ATTENTION else "sdpa"
 
 
 def _place_of(source: Source) -> str:
