@@ -15,8 +15,8 @@ from tlbench.sources import DataSource
 
 if TYPE_CHECKING:
     from tlbench.corpora.documents import Documents
-    from tlbench.engine.families import Source
     from tlbench.engine.place import Place
+    from tlbench.engine.pretraining.start import Start
 
 _SHAPE = ("family", "layers", "width", "vocabulary")
 _RECIPE = ("tokens", "minutes", "batch", "length", "noise", "span", "step_size", "seed")
@@ -33,6 +33,7 @@ class Order:
         data: A data file or a saved dataset, instead of text files.
         column: Its text column.
         model: Name or folder of a model to go on from; empty starts from `shape` at random.
+        random: Take the model's architecture and tokenizer, but random weights.
         shape: Architecture of a new model.
         recipe: Fields of the recipe that differ from the family's usual ones.
         objective: Objective, if not the family's own.
@@ -47,6 +48,7 @@ class Order:
     data: Path | None = None
     column: str = "text"
     model: str = ""
+    random: bool = False
     shape: Shape = field(default_factory=Shape)
     recipe: Mapping[str, Any] | None = None
     objective: str | None = None
@@ -67,6 +69,7 @@ class Order:
               help="CSV, TSV, JSON Lines or Parquet, or a folder made by a dataset's save_to_disk.")
 @click.option("--column", default="text", show_default=True, help="Text column of --data.")
 @click.option("--model", default="", metavar="NAME|DIR", help="Go on from this model instead of random weights.")
+@click.option("--random", is_flag=True, help="Take the architecture and tokenizer of --model, but random weights.")
 @click.option("--family", type=click.Choice(["encoder", "decoder", "encoder-decoder"]),
               help="Family of a new model: BERT, GPT-2 or T5 [default: encoder-decoder].")
 @click.option("--objective", type=click.Choice(["masked", "causal", "span-corruption"]), default=None,
@@ -94,11 +97,13 @@ def pretrain_command(**given: Any) -> None:
     if given["corpus"] and (given["texts"] or given["data"]):
         raise UserError("--corpus was given beside --text or --data: give one of them")
     shape = {name: given[name] for name in _SHAPE if given[name] is not None}
+    if given["random"] and not given["model"]:
+        raise UserError("--random was given without --model: a new model starts from random weights anyway")
     if given["model"] and shape:
         raise UserError(f"--model was given beside --{next(iter(shape))}: a model to go on from has its own shape")
     recipe = {name: given[name] for name in _RECIPE if given[name] is not None}
     order = Order(shape=Shape(**shape), recipe=recipe, **{name: given[name] for name in (
-        "out", "texts", "unit", "data", "column", "model", "objective", "dtype", "precision", "every")})
+        "out", "texts", "unit", "data", "column", "model", "random", "objective", "dtype", "precision", "every")})
     facts = execute(order, DataSource(offline=given["offline"]), given["threads"])
     click.echo(f"{given['out']}: held-out {facts['held_out']:.3f} nats (unigram {facts['unigram']:.3f}, trigram "
                f"{facts['trigram']:.3f}), {facts['tokens'] / 1e6:.2f} M tokens", err=True)
@@ -112,7 +117,6 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
     """
     import torch
 
-    from tlbench.canonical import digest
     from tlbench.engine.place import Place
     from tlbench.engine.pretraining.result import check_output, make_model
     from tlbench.engine.pretraining.training import Bench, Job, check
@@ -122,6 +126,8 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
     quiet()
     if threads:
         torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True, warn_only=True)
     place = Place()
     try:
         start = start_of(order, source)
@@ -129,8 +135,7 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
         check(recipe, start, place.world)  # before any text is read
         job = Job(read(order, source), start, recipe, order.dtype)  # type: ignore[arg-type]
         precision = _precision(order, place, source)
-        work = source.cache / "pretraining" / digest(job.made_from(precision), 40)
-        return make_model(job, Bench(place, precision, work, _say, order.every), order.out)
+        return make_model(job, Bench(place, precision, source.cache, _say, order.every), order.out)
     finally:
         place.close()
 
@@ -150,8 +155,8 @@ def read(order: Order, source: DataSource) -> Documents:
     return documents.from_column(order.data, order.column) if order.data else documents.embedded(source)
 
 
-def start_of(order: Order, source: DataSource) -> Shape | Source:
-    """Return the shape, or the source of the model to go on from.
+def start_of(order: Order, source: DataSource) -> Start:
+    """Return the shape, or the model to go on from or to take the architecture of.
 
     Raises:
         UserError: there is no such model, or it has no weights.
@@ -159,21 +164,22 @@ def start_of(order: Order, source: DataSource) -> Shape | Source:
     if not order.model:
         return order.shape
     from tlbench.engine.families import Source
+    from tlbench.engine.pretraining.start import Untrained
     from tlbench.planning import model_named
     from tlbench.workshop import PluginSpec, open_registry
 
     model = model_named(order.model, open_registry(PluginSpec()))
-    return Source(model, model.architecture(source.offline), generates=True, offline=source.offline)
+    found = Source(model, model.architecture(source.offline), generates=True, offline=source.offline)
+    return Untrained(found) if order.random else found
 
 
-def recipe_of(order: Order, start: Shape | Source) -> Pretraining:
+def recipe_of(order: Order, start: Start) -> Pretraining:
     """Return the family's usual recipe with the order's own numbers."""
+    from tlbench.engine.pretraining.start import family_of, source_of
     from tlbench.recipes import default_pretraining
 
-    if isinstance(start, Shape):
-        usual = default_pretraining(start.family)
-    else:
-        usual = default_pretraining(start.architecture.family, start.architecture.model_type)
+    model_type = "t5" if isinstance(start, Shape) else source_of(start).architecture.model_type
+    usual = default_pretraining(family_of(start), model_type, goes_on=bool(order.model) and not order.random)
     objective = {"objective": order.objective} if order.objective else {}
     return replace(usual, **{**(order.recipe or {}), **objective})
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlbench.setups import Phase, Pretraining, Recipe, Setup
-from tlbench.strategy import Family
 from tlbench.task import Budget
 
 T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
@@ -48,16 +47,15 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
     return Setup(phases=(Phase(recipe=recipe),))
 
 
-def default_pretraining(family: Family, model_type: str | None = None) -> Pretraining:
+def default_pretraining(family: str, model_type: str, goes_on: bool) -> Pretraining:
     """Return the recipe that `tlbench pretrain` starts from.
 
     Args:
         family: Family of the model, which decides the objective.
-        model_type: `model_type` of the model to go on from, which takes smaller steps; `None` for random weights.
+        model_type: `model_type` of the model's config; T5-like models take relative steps.
+        goes_on: Whether published weights are trained further, which takes smaller steps, or random ones.
     """
     recipe = _PRETRAINING[family]
-    if model_type is None:
-        return recipe
-    if model_type in T5_LIKE:
-        return replace(recipe, step_size=5e-3)
-    return replace(recipe, optimizer="adamw", step_size=1e-4, weight_decay=0.01)
+    if family == "encoder-decoder" and model_type in T5_LIKE:
+        return replace(recipe, step_size=5e-3) if goes_on else recipe
+    return replace(recipe, optimizer="adamw", step_size=1e-4 if goes_on else 1e-3, weight_decay=0.01)

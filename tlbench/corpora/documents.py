@@ -20,9 +20,9 @@ Unit = Literal["paragraph", "line", "file"]
 FRENCH_SHARE = 0.10
 HELD_OUT = 64
 """One document in so many is kept for the held-out loss."""
-_NOTE = ("Texts are of the training side of the embedded corpora only: no test text is among them, validation texts are, "
-         "unlabelled. A docstring is one document, so its summary stood beside its description; English and French "
-         "strings are separate documents, never shown in pairs.")
+_NOTE = ("Texts are of the training side of the embedded corpora only: no test text is among them; validation texts "
+         "are, unlabelled. A docstring is one document, so its summary stood beside its description; English and "
+         "French strings are separate documents, never shown in pairs.")
 _BREAKS = {"paragraph": re.compile(r"\n[^\S\n]*\n"), "line": re.compile(r"\n"), "file": re.compile(r"(?!)")}
 
 

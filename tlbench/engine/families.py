@@ -125,19 +125,40 @@ def _pretrained(key: _Key) -> nn.Module:
     return _inner(trunk, source)
 
 
-def load_language_model(source: Source) -> nn.Module:
+def load_language_model(source: Source, random: bool, seed: int) -> nn.Module:
     """Return the model with the output layer that it is pre-trained with, in float32 and eval mode.
 
     Where a checkpoint lacks that layer (a sentence encoder), it starts from random weights of seed 0.
 
+    Args:
+        source: The model; always whole, whatever its `generates` says.
+        random: Random weights of the same architecture instead of the published ones.
+        seed: Seed of the random weights.
+
     Raises:
         UserError: the weights are missing, pickled, or not the ones that the model declares.
     """
+    auto = language_model_class(source.architecture.family)
+    if not random:
+        return _from_weights(source, auto).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = auto.from_config(
+            _config(source), dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type)
+        )
+    return model.eval()
+
+
+def language_model_class(family: str) -> Any:
+    """Return transformers' class of the whole model of a family."""
     import transformers
 
     register()
-    heads = {"encoder": transformers.AutoModelForMaskedLM, "decoder": transformers.AutoModelForCausalLM}
-    return _from_weights(source, heads.get(source.architecture.family, transformers.AutoModelForSeq2SeqLM)).eval()
+    return {
+        "encoder": transformers.AutoModelForMaskedLM,
+        "decoder": transformers.AutoModelForCausalLM,
+        "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
+    }[family]
 
 
 def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
@@ -164,19 +185,24 @@ def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
 
 
 def _from_config(source: Source) -> nn.Module:
+    trunk = _auto(source).from_config(
+        _config(source),
+        dtype=torch.float32,
+        attn_implementation=attention_for(source.architecture.model_type),
+        **_no_pooler(source),
+    )
+    return _inner(trunk, source)
+
+
+def _config(source: Source) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
+    return AutoConfig.from_pretrained(
         _place_of(source),
         revision=_revision(source),
         local_files_only=source.offline,
         trust_remote_code=source.model.trust_remote_code,
     )
-    trunk = _auto(source).from_config(
-        config, dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type),
-        **_no_pooler(source)
-    )
-    return _inner(trunk, source)
 
 
 def _auto(source: Source) -> Any:

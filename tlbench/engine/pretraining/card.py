@@ -37,6 +37,8 @@ def _header(facts: Facts) -> str:
 def _opening(facts: Facts) -> str:
     start = facts["start"]
     origin = f"the weights of {start['name']}" if "model" in start else "random weights"
+    if "untrained" in start:
+        origin += f" in the architecture of {start['name']}"
     return (f"A model of the family {facts['family']} ({facts['parameters'] / 1e6:.2f} M parameters), pre-trained from "
             f"{origin} by `tlbench pretrain` {facts['versions']['tlbench']}. Weights are stored in {facts['dtype']}; "
             f"load them in float32 to train. SHA-256 of `model.safetensors`: `{facts['weights_sha256']}`.")
@@ -51,8 +53,9 @@ def _read(facts: Facts) -> list[str]:
         f"{corpus['documents']:,} documents, {corpus['epoch_tokens']:,} tokens per epoch, {facts['epochs']:.2f} "
         f"epochs; {corpus['held_out_documents']:,} further documents (chosen by hash) were held out.{repeated} "
         f"{corpus['note']}".strip(),
-        f"Licence of the text: {corpus['licence']}. Fingerprint of the documents: `{corpus['fingerprint']}`. `signatures.npy` holds "
-        "one in 16 of the hashes of the training documents' 8-grams of words (`tlbench.corpora.signatures`).",
+        f"Licence of the text: {corpus['licence']}. Fingerprint of the documents: `{corpus['fingerprint']}`. "
+        "`signatures.npy` holds one in 16 of the hashes of the training documents' 8-grams of words "
+        "(`tlbench.corpora.signatures`).",
         _json(corpus["provenance"]),
     ]
 

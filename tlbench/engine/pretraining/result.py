@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -19,8 +20,8 @@ from tlbench.corpora.signatures import signatures
 from tlbench.engine.measure import contended, hardware
 from tlbench.engine.pretraining.card import render
 from tlbench.engine.pretraining.rate import gemm_peak, step_flops
-from tlbench.engine.pretraining.start import identity_of
-from tlbench.engine.pretraining.training import Bench, Job, Trained, forget, pretrain
+from tlbench.engine.pretraining.start import Start, identity_of, source_of
+from tlbench.engine.pretraining.training import Bench, Job, Trained, pretrain
 from tlbench.errors import UserError
 from tlbench.model import file_sha256
 from tlbench.setups import Shape
@@ -47,8 +48,7 @@ def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
     place = bench.place
     check_output(out)
     try:
-        with held(bench.work.with_suffix(".lock")) if place.rank == 0 else nullcontext():
-            bench.work.mkdir(parents=True, exist_ok=True)
+        with held(bench.work(job).with_suffix(".lock")) if place.rank == 0 else nullcontext():
             found: Mapping[str, Any] | None = place.from_first(_finished(out, key))
             if found is None:
                 _make(job, bench, out, key)
@@ -97,11 +97,13 @@ def _finished(out: Path, key: str) -> dict[str, Any] | None:
 
 
 def _make(job: Job, bench: Bench, out: Path, key: str) -> None:
+    work = bench.work(job)
+    work.mkdir(parents=True, exist_ok=True)
     trained = pretrain(job, bench)
     facts = {"key": key, **facts_of(job, bench, trained)}
     if bench.place.rank == 0:
         replace_folder(out, key[:8], _writer(out.name, job, trained, facts))
-        forget(bench)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
     rate, peak = flops / run.seconds, gemm_peak(place, bench.precision) * place.world
     return {
         "family": trained.learner.family,
-        "start": {"name": "" if isinstance(job.start, Shape) else job.start.model.name, **identity_of(job.start)},
+        "start": {"name": _name(job.start), **identity_of(job.start)},
         "recipe": asdict(job.recipe),
         "corpus": _corpus(job, trained),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -133,6 +135,10 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
         "versions": {"tlbench": __version__, **{name: metadata.version(name)
                                                 for name in ("tokenizers", "torch", "transformers")}},
     }
+
+
+def _name(start: Start) -> str:
+    return "" if isinstance(start, Shape) else source_of(start).model.name
 
 
 def _corpus(job: Job, trained: Trained) -> dict[str, Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.canonical import digest
 from tlbench.corpora.documents import documents_of
 from tlbench.engine.pretraining.result import make_model
 from tlbench.engine.pretraining.start import Start
@@ -39,9 +38,7 @@ class Checkpoint:
     facts: Mapping[str, Any]
 
 
-def pretrained(
-    texts: Sequence[str], start: Start, recipe: Pretraining, cache: Path, bench: Bench
-) -> Checkpoint:
+def pretrained(texts: Sequence[str], start: Start, recipe: Pretraining, bench: Bench) -> Checkpoint:
     """Return the checkpoint that texts, start, recipe and precision determine; the command's very code makes it.
 
     It is computed once: a second caller finds it, one in another process at the same time waits for it, and one that
@@ -50,18 +47,15 @@ def pretrained(
 
     Args:
         texts: Documents, such as a task's training texts; they are read as a set.
-        start: Source of a model to go on from, or a shape to start from at random.
+        start: Source of a model to go on from, `Untrained` for its architecture at random, or a shape.
         recipe: How it is trained; see `recipes.default_pretraining`.
-        cache: Root of tlbench's cache.
-        bench: Device, precision and progress; its work folder is chosen here.
+        bench: Device, precision, cache and progress.
 
     Raises:
         UserError: too few texts, too small a budget, an objective that is not the family's, a model that cannot be
             loaded, or a disk that is full.
     """
     job = Job(documents_of(texts), start, recipe)
-    made_from = job.made_from(bench.precision)
-    folder = StageStore(cache / "stages").path(STAGE, made_from)
-    work = cache / "pretraining" / digest(made_from, 40)
-    facts = make_model(job, replace(bench, work=work), folder)
+    folder = StageStore(bench.cache / "stages").path(STAGE, job.made_from(bench.precision))
+    facts = make_model(job, bench, folder)
     return Checkpoint(folder, facts["seconds"], facts["tokens"], facts["loss"], facts["held_out"], facts)

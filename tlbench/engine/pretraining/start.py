@@ -12,15 +12,30 @@ from transformers import PreTrainedTokenizerFast
 
 from tlbench.canonical import plain
 from tlbench.corpora.documents import Documents
-from tlbench.engine.dropout import register
-from tlbench.engine.families import Source, attention_for, load_language_model, load_tokenizer, max_positions
+from tlbench.engine.families import (
+    Source,
+    attention_for,
+    language_model_class,
+    load_language_model,
+    load_tokenizer,
+    max_positions,
+)
 from tlbench.engine.pretraining.vocabulary import train_tokenizer
 from tlbench.errors import UserError
 from tlbench.setups import Pretraining, Shape
 from tlbench.stages.store import replace_folder
 
-Start = Shape | Source
 _POSITIONS = 512
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Architecture and tokenizer of a model, with random weights instead of its own."""
+
+    source: Source
+
+
+Start = Shape | Source | Untrained
 
 
 @dataclass(frozen=True)
@@ -40,21 +55,27 @@ class Learner:
 
 def family_of(start: Start) -> str:
     """Return the family of a start."""
-    return start.family if isinstance(start, Shape) else start.architecture.family
+    return start.family if isinstance(start, Shape) else source_of(start).architecture.family
+
+
+def source_of(start: Source | Untrained) -> Source:
+    """Return the model behind a start that is no shape."""
+    return start.source if isinstance(start, Untrained) else start
 
 
 def identity_of(start: Start) -> dict[str, Any]:
     """Return what identifies a start, as JSON types: the numbers of a shape, the content of a model."""
     if isinstance(start, Shape):
         return {"shape": asdict(start)}
-    return {"model": plain(start.architecture.identity)}
+    kind = "untrained" if isinstance(start, Untrained) else "model"
+    return {kind: plain(source_of(start).architecture.identity)}
 
 
 def prepare(start: Start, documents: Documents, recipe: Pretraining, folder: Path) -> Learner:
     """Return the model that a run begins with.
 
     Args:
-        start: A shape, whose tokenizer is trained on the documents, or a model with a tokenizer of its own.
+        start: A shape, whose tokenizer is trained on the documents, or a model, trained or not, that brings its own.
         documents: The documents to train on.
         recipe: Its seed draws the random weights.
         folder: Where a trained tokenizer is kept, or lies already.
@@ -62,13 +83,15 @@ def prepare(start: Start, documents: Documents, recipe: Pretraining, folder: Pat
     Raises:
         UserError: the shape is impossible, the model cannot be loaded, or it is too short for the recipe's rows.
     """
-    if isinstance(start, Source):
-        tokenizer, model = load_tokenizer(start), load_language_model(start)
+    if not isinstance(start, Shape):
+        source = source_of(start)
+        model = load_language_model(source, isinstance(start, Untrained), recipe.seed)
+        tokenizer = load_tokenizer(source)
         room = max_positions(model, tokenizer, recipe.length)
         if room < recipe.length:
-            raise UserError(f"model {start.model.name!r} holds {room} tokens, fewer than the {recipe.length} of a "
+            raise UserError(f"model {source.model.name!r} holds {room} tokens, fewer than the {recipe.length} of a "
                             "sequence: give a smaller --length")
-        return Learner(model, tokenizer, start.architecture.family)
+        return Learner(model, tokenizer, source.architecture.family)
     if not folder.is_dir():
         replace_folder(folder, "tokenizer", train_tokenizer(documents, start).save_pretrained)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -81,16 +104,12 @@ def build(shape: Shape, tokenizer: Any, recipe: Pretraining) -> nn.Module:
     Raises:
         UserError: the width cannot be divided among the heads, or a number is not positive.
     """
-    import transformers
-
     heads = shape.heads or max(1, shape.width // 64)
     if min(shape.layers, shape.width, heads) < 1 or shape.width % heads:
         raise UserError(f"{shape.layers} layers of width {shape.width} with {heads} heads cannot be built: give "
                         "positive numbers and a width that the heads divide")
     config = _CONFIGS[shape.family](shape, heads, tokenizer, max(_POSITIONS, recipe.length))
-    auto = {"encoder": transformers.AutoModelForMaskedLM, "decoder": transformers.AutoModelForCausalLM,
-            "encoder-decoder": transformers.AutoModelForSeq2SeqLM}[shape.family]
-    register()
+    auto = language_model_class(shape.family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model: nn.Module = auto.from_config(config, attn_implementation=attention_for(config.model_type))

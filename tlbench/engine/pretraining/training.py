@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,16 +58,20 @@ class Bench:
     Attributes:
         place: Device and ranks.
         precision: Resolved precision.
-        work: Folder of the tokenizer and the checkpoint, on a disk that all ranks see.
+        cache: Root of tlbench's cache, on a disk that all ranks see; jobs in progress lie in it.
         say: Prints one line of progress; called on rank 0 only.
         every: Seconds between checkpoints.
     """
 
     place: Place
     precision: Precision
-    work: Path
+    cache: Path
     say: Callable[[str], None] = lambda line: None
     every: float = 120.0
+
+    def work(self, job: Job) -> Path:
+        """Return the folder of a job's tokenizer and checkpoint."""
+        return self.cache / "pretraining" / digest(job.made_from(self.precision), 40)
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,14 @@ def pretrain(job: Job, bench: Bench) -> Trained:
     held_out = HeldOut(tokenize(measured, learner.tokenizer), student, job.recipe)
     identity = digest([job.made_from(bench.precision), tokens.fingerprint])
     run = Run(job.recipe, Stream(tokens, job.recipe), student, bench.place, identity)
-    checkpoint = bench.work / "checkpoint.pt"
+    checkpoint = bench.work(job) / "checkpoint.pt"
     if checkpoint.is_file():
         run.load(checkpoint)
     if bench.place.rank == 0:
         size = sum(p.numel() for p in learner.model.parameters())
         bench.say(f"{len(tokens.starts) - 1:,} documents, {tokens.epoch:,} tokens an epoch, {len(held_out.rows)} "
                   f"held-out sequences, {size:,} parameters, {bench.precision}, from step {run.step}")
-    _train(run, held_out, bench)
+    _train(run, held_out, bench, checkpoint)
     return Trained(run, learner, held_out, training, tokens)
 
 
@@ -133,14 +136,14 @@ def check(recipe: Pretraining, start: Start, world: int) -> None:
 
 def _learner(job: Job, training: Documents, bench: Bench) -> Learner:
     """Prepare the model; a tokenizer that was trained is kept, so that a resumed run and all ranks use the same."""
-    folder = bench.work / "tokenizer"
+    folder = bench.work(job) / "tokenizer"
     if bench.place.rank == 0:
         learner = prepare(job.start, training, job.recipe, folder)
     bench.place.barrier()
     return learner if bench.place.rank == 0 else prepare(job.start, training, job.recipe, folder)
 
 
-def _train(run: Run, held_out: HeldOut, bench: Bench) -> None:
+def _train(run: Run, held_out: HeldOut, bench: Bench, checkpoint: Path) -> None:
     """Spend the budget; the curve's points come by steps, checkpoints and lines by the clock."""
     steps = -(-run.recipe.tokens // (run.recipe.batch * run.recipe.length))
     every = max(1, steps // POINTS)
@@ -158,11 +161,11 @@ def _train(run: Run, held_out: HeldOut, bench: Bench) -> None:
             bench.say(_line(run, f"loss {loss:.3f}  {rate:,.0f} tokens/s"))
             said, mark = now, (run.tokens, run.seconds)
         if now - saved >= bench.every:
-            run.save(bench.work / "checkpoint.pt")
+            run.save(checkpoint)
             saved = time.monotonic()
     if not run.curve or run.curve[-1]["step"] != run.step:
         _note(run, held_out, bench, None)
-        run.save(bench.work / "checkpoint.pt")
+        run.save(checkpoint)
 
 
 def _note(run: Run, held_out: HeldOut, bench: Bench, rows: int | None) -> None:
@@ -176,9 +179,5 @@ def _line(run: Run, text: str) -> str:
             f"{run.seconds / 60:.1f} min  {text}")
 
 
-def forget(bench: Bench) -> None:
-    """Remove the work folder of a job that is done; rank 0 only."""
-    if bench.place.rank == 0:
-        shutil.rmtree(bench.work, ignore_errors=True)
 
 
