@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         Phase,
         Plateau,
         Pretrained,
+        Pretraining,
         Random,
         Recipe,
         Setup,
+        Shape,
     )
     from tlbench.sources import DataSource, HubFiles
     from tlbench.strategy import LearnerModel, Offer, Prediction, Strategy
@@ -46,7 +48,8 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "model": ("Model",),
     "registry": ("collect",),
-    "setups": ("FixedSteps", "Learner", "Lora", "Phase", "Plateau", "Pretrained", "Random", "Recipe", "Setup"),
+    "setups": ("FixedSteps", "Learner", "Lora", "Phase", "Plateau", "Pretrained", "Pretraining", "Random", "Recipe",
+               "Setup", "Shape"),
     "sources": ("DataSource", "HubFiles"),
     "strategy": ("LearnerModel", "Offer", "Prediction", "Strategy"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
@@ -56,8 +59,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DataSource", "Example", "FixedSteps", "GenerationExample", "HubFiles", "Learner", "LearnerModel", "Lora",
-    "Model", "Offer", "Phase", "Plateau", "Prediction", "Pretrained", "QuestionExample", "Random", "Recipe",
-    "Setup", "Span", "Splits", "Strategy", "Task", "TextExample", "TokenExample", "UnsupportedError", "UserError",
+    "Model", "Offer", "Phase", "Plateau", "Prediction", "Pretrained", "Pretraining", "QuestionExample", "Random",
+    "Recipe", "Setup", "Shape", "Span", "Splits", "Strategy", "Task", "TextExample", "TokenExample", "UnsupportedError", "UserError",
     "__version__", "board", "collect", "hookimpl", "plan", "run",
 ]
 

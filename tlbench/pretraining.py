@@ -62,7 +62,7 @@ class Order:
 @click.option("--corpus", type=click.Choice(["apidoc"]), default=None,
               help="The embedded text (training side only); the default without --text and --data.")
 @click.option("--text", "texts", multiple=True, type=click.Path(path_type=Path), metavar="FILE|DIR",
-              help="UTF-8 text files, or folders of .txt files; may be given several times.")
+              help="UTF-8 text files, or folders of .txt and .md files; may be given several times.")
 @click.option("--per", "unit", type=click.Choice(["paragraph", "line", "file"]), default="paragraph", show_default=True,
               help="What one document of --text is; paragraphs lie between blank lines.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE|DIR",

@@ -20,6 +20,7 @@ Unit = Literal["paragraph", "line", "file"]
 FRENCH_SHARE = 0.10
 HELD_OUT = 64
 """One document in so many is kept for the held-out loss."""
+FEWEST = 16
 _NOTE = ("Texts are of the training side of the embedded corpora only: no test text is among them; validation texts "
          "are, unlabelled. A docstring is one document, so its summary stood beside its description; English and "
          "French strings are separate documents, never shown in pairs.")
@@ -56,10 +57,12 @@ class Documents:
     def divide(self) -> tuple[Documents, Documents]:
         """Split by hash into a large part to train on and a small one to measure with.
 
-        One document in 64 is held out, and always at least one, so that a small corpus has a held-out loss too.
+        One document in 64 is held out. So that a small corpus has a held-out loss too, there are at least 16, as long
+        as that is no more than one in eight, and always one.
         """
-        held = {text for text in (*self.texts, *self.scarce) if _hash(text)[0] < 256 // HELD_OUT}
-        held = held or {min((*self.texts, *self.scarce), key=_hash)}
+        ranked = sorted((*self.texts, *self.scarce), key=_hash)
+        by_hash = sum(_hash(text)[0] < 256 // HELD_OUT for text in ranked)
+        held = set(ranked[:max(by_hash, min(FEWEST, len(ranked) // 8), 1)])
         return self._part(lambda text: text not in held), self._part(lambda text: text in held)
 
     def _part(self, wanted: Callable[[str], bool]) -> Documents:
@@ -105,7 +108,7 @@ def embedded(source: DataSource) -> Documents:
 
 
 def from_files(paths: Sequence[Path], unit: Unit = "paragraph") -> Documents:
-    """Return the documents of text files; of a folder, of every `.txt` file below it.
+    """Return the documents of text files; of a folder, of every `.txt` and `.md` file below it.
 
     Args:
         paths: Files or folders.
@@ -117,7 +120,7 @@ def from_files(paths: Sequence[Path], unit: Unit = "paragraph") -> Documents:
     files = [file for path in paths for file in _text_files(path)]
     texts: list[str] = []
     for file in files:
-        texts += _BREAKS[unit].split(_read(file))
+        texts += [text.strip("\n") for text in _BREAKS[unit].split(_read(file))]
     names = [{"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in files]
     return documents_of(texts, provenance={"files": names, "documents": f"one per {unit}"})
 
@@ -141,9 +144,9 @@ def from_column(path: Path, column: str) -> Documents:
 
 def _text_files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(path.rglob("*.txt"))
+        found = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".md") and file.is_file())
         if not found:
-            raise UserError(f"folder {str(path)!r} holds no .txt file: name the files themselves")
+            raise UserError(f"folder {str(path)!r} holds no .txt or .md file: name the files themselves")
         return found
     if not path.is_file():
         raise UserError(f"the text file {str(path)!r} does not exist: check the path")

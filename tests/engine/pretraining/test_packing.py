@@ -71,8 +71,8 @@ def test_batches_are_a_function_of_seed_and_step() -> None:
 def test_held_out_rows_are_whole_rows_or_one_shorter_one() -> None:
     assert held_out_rows(numbered([30, 30]), Pretraining(length=16)).shape == (3, 16)
     assert held_out_rows(numbered([10, 10]), Pretraining(length=141)).shape == (1, 20)
-    with pytest.raises(UserError, match="hold 5 tokens"):
-        held_out_rows(numbered([5]), Pretraining())
+    with pytest.raises(UserError, match="hold 3 tokens"):
+        held_out_rows(numbered([3]), Pretraining())
 
 
 def test_repeats_reach_the_share() -> None:

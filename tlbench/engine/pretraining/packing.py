@@ -137,10 +137,10 @@ def held_out_rows(tokens: Tokens, recipe: Pretraining) -> NDArray[np.int32]:
     """Return the held-out documents as rows of the recipe's length; one shorter row if they are few.
 
     Raises:
-        UserError: they hold fewer than 16 tokens.
+        UserError: they hold fewer than 4 tokens.
     """
     joined = tokens.joined(np.random.default_rng([recipe.seed, 3]).permutation(len(tokens.starts) - 1))
-    if len(joined) < 16:
+    if len(joined) < 4:
         raise UserError(f"the held-out documents hold {len(joined)} tokens, too few to measure a loss: give more text")
     length = min(recipe.length, len(joined))
     rows = len(joined) // length
