@@ -30,7 +30,7 @@ LAYERS: dict[str, int] = {
     # what trains
     "stages": 6, "engine": 7,
     # what orders, runs and is called
-    "cells": 8, "timing": 9, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11,
+    "cells": 8, "timing": 9, "workshop": 9, "runner": 9, "executors": 10, "estimate": 11, "api": 11, "pretraining": 11,
     "cli": 12, "__main__": 13,
 }
 """Module or subpackage of tlbench to its layer; imports go to the same layer or down."""
@@ -42,7 +42,7 @@ UPWARD = {
 
 TORCH = ("torch", "transformers", "accelerate", "peft", "safetensors", "sentence_transformers")
 TORCH_AT_TOP = {"engine", "stages", "timing"}
-TORCH_INSIDE = {*TORCH_AT_TOP, "workshop", "api", "executors"}
+TORCH_INSIDE = {*TORCH_AT_TOP, "workshop", "api", "executors", "pretraining"}
 STDLIB = frozenset(sys.stdlib_module_names)
 
 
@@ -197,7 +197,8 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--help"], ["run", "--help"], ["list", "tasks"], ["list", "strategies", "--matrix"], ["list", "models"],
+    ["--help"], ["run", "--help"], ["pretrain", "--help"],
+    ["list", "tasks"], ["list", "strategies", "--matrix"], ["list", "models"],
     ["check", "lora"],
 ])
 def test_quick_command_never_imports_torch(arguments: list[str]) -> None:

@@ -47,6 +47,20 @@ def test_readme_grid_file_runs_as_printed(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(list((tmp_path / "tlbench-run" / "records").glob("*.json"))) == 2 * 3 * 5
 
 
+def test_readme_pretraining_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the budget as printed: 1 M tokens take minutes."""
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(ROOT)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = re.search(r"^\$ tlbench (pretrain --text .*) --tokens 1000000 --out my-model$", readme, re.MULTILINE)
+    assert printed, "the README no longer shows how to pre-train"
+    out = tmp_path / "my-model"
+    result = CliRunner().invoke(
+        cli, [*printed[1].split(), "--tokens", "10000", "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert (out / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize(
     "name",
     ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design")), "results/README.md"],

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from tlbench import __version__
 from tlbench.errors import RankLostError, UserError
+from tlbench.pretraining import pretrain_command
 from tlbench.specs import split_outside
 from tlbench.task import Budget
 
@@ -319,6 +320,9 @@ def check_command(name: str, mirror: Path | None, offline: bool, **given: Any) -
     click.echo("\n".join(report.text() for report in reports))
     if not all(report.ok for report in reports):
         sys.exit(1)
+
+
+cli.add_command(pretrain_command)
 
 
 def _plugins(given: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tlbench.setups import Phase, Recipe, Setup
+from tlbench.setups import Phase, Pretraining, Recipe, Setup
 from tlbench.task import Budget
 
 T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
@@ -22,6 +22,11 @@ _BY_KIND = {
     "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=2, min_steps=100, max_length=128),
 }
 _FULL_EPOCHS = 3.0
+_PRETRAINING = {
+    "encoder": Pretraining("masked", length=128, optimizer="adamw", step_size=1e-3, weight_decay=0.01),
+    "decoder": Pretraining("causal", length=129, optimizer="adamw", step_size=1e-3, weight_decay=0.01),
+    "encoder-decoder": Pretraining(),
+}
 
 
 def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
@@ -40,3 +45,17 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
     if model_type in T5_LIKE:
         recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2, weight_decay=0.0)
     return Setup(phases=(Phase(recipe=recipe),))
+
+
+def default_pretraining(family: str, model_type: str, goes_on: bool) -> Pretraining:
+    """Return the recipe that `tlbench pretrain` starts from.
+
+    Args:
+        family: Family of the model, which decides the objective.
+        model_type: `model_type` of the model's config; T5-like models take relative steps.
+        goes_on: Whether published weights are trained further, which takes smaller steps, or random ones.
+    """
+    recipe = _PRETRAINING[family]
+    if family == "encoder-decoder" and model_type in T5_LIKE:
+        return replace(recipe, step_size=5e-3) if goes_on else recipe
+    return replace(recipe, optimizer="adamw", step_size=1e-4 if goes_on else 1e-3, weight_decay=0.01)

@@ -189,6 +189,67 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """How a model is pre-trained on unlabelled text; `recipes.default_pretraining` has the usual ones by family.
+
+    Attributes:
+        objective: `span-corruption` (T5, arXiv:1910.10683) for encoder-decoders, `masked` (BERT, arXiv:1810.04805:
+            of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay) for encoders, `causal` for
+            decoders.
+        tokens: Budget in corpus tokens, counted before corruption, over all processes.
+        minutes: Training time after which the schedule ends as well, or `None`. With it the schedule follows the
+            larger share of the two, so that a slow machine anneals fully; such a run does not repeat bit for bit.
+        batch: Sequences in each optimizer step, over all processes.
+        length: Corpus tokens per packed sequence; with spans 141 leave exactly 128 encoder and 29 decoder tokens.
+        noise: Share of tokens masked (not for `causal`).
+        span: Mean length of a masked span in tokens (`span-corruption` only).
+        optimizer: `adamw`, or `rms-adamw` for T5-like models: each step is scaled by the tensor's root mean square.
+        step_size: Peak learning rate; relative for `rms-adamw`.
+        betas: Decay rates of Adam's two moments.
+        weight_decay: Decoupled decay of matrices.
+        clip: Largest norm of the gradient.
+        warmup: Share of the budget over which the step size rises linearly; a cosine then brings it to 0.
+        seed: Seed of the weights, the data order and the masks.
+    """
+
+    objective: Literal["span-corruption", "masked", "causal"] = "span-corruption"
+    tokens: int = 24_000_000
+    minutes: float | None = None
+    batch: int = 32
+    length: int = 141
+    noise: float = 0.15
+    span: float = 3.0
+    optimizer: Literal["adamw", "rms-adamw"] = "rms-adamw"
+    step_size: float = 2e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    warmup: float = 0.04
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A small architecture that is pre-trained from random weights, with a tokenizer trained on its corpus.
+
+    Attributes:
+        family: `encoder` (BERT), `decoder` (GPT-2) or `encoder-decoder` (T5 with gated SiLU).
+        layers: Blocks; an encoder-decoder has as many in each of its two parts.
+        width: Size of the hidden states.
+        vocabulary: Largest number of tokens; a small corpus gives fewer.
+        heads: Attention heads; 0 takes one per 64 of the width.
+        hidden: Inner size of the feed-forward layers; 0 takes 4 widths, or 2.75 where they are gated.
+    """
+
+    family: Literal["encoder", "decoder", "encoder-decoder"] = "encoder-decoder"
+    layers: int = 3
+    width: int = 256
+    vocabulary: int = 8192
+    heads: int = 0
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
 class FixedSteps:
     """Train for the recipe's epochs (at least its `min_steps`); the rate falls to 0."""
 

@@ -75,7 +75,7 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     from tlbench.engine.precision import choose
     from tlbench.planning import model_named
 
-    _quiet()
+    quiet()
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
     registry = registry or open_registry(spec.plugins)
@@ -86,7 +86,7 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     return Shop(registry, spec.source, place, precision, spec.tier, spec.command, spec.workers, spec.keep_predictions)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the libraries' progress bars and load reports out of the terminal; their errors still come through."""
     import warnings
 

@@ -111,43 +111,91 @@ class _Key:
 @lru_cache(maxsize=2)
 def _pretrained(key: _Key) -> nn.Module:
     source = key.source
+    trunk = _from_weights(source, _auto(source), **_no_pooler(source))
+    return _inner(trunk, source)
+
+
+def load_language_model(source: Source, random: bool, seed: int) -> nn.Module:
+    """Return the model with the output layer that it is pre-trained with, in float32 and eval mode.
+
+    Where a checkpoint lacks that layer (a sentence encoder), it starts from random weights of seed 0.
+
+    Args:
+        source: The model; always whole, whatever its `generates` says.
+        random: Random weights of the same architecture instead of the published ones.
+        seed: Seed of the random weights.
+
+    Raises:
+        UserError: the weights are missing, pickled, or not the ones that the model declares.
+    """
+    auto = language_model_class(source.architecture.family)
+    if not random:
+        return _from_weights(source, auto).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = auto.from_config(
+            _config(source), dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type)
+        )
+    return model.eval()
+
+
+def language_model_class(family: str) -> Any:
+    """Return transformers' class of the whole model of a family."""
+    import transformers
+
+    register()
+    return {
+        "encoder": transformers.AutoModelForMaskedLM,
+        "decoder": transformers.AutoModelForCausalLM,
+        "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
+    }[family]
+
+
+def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
     _check_weights(source.model)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # weights that the checkpoint lacks must not depend on earlier cells
-            trunk = _auto(source).from_pretrained(
+            trunk: nn.Module = auto.from_pretrained(
                 _place_of(source),
                 revision=_revision(source),
                 dtype=torch.float32,
                 use_safetensors=True,
-                attn_implementation=_attention(source.architecture),
+                attn_implementation=attention_for(source.architecture.model_type),
                 local_files_only=source.offline,
                 trust_remote_code=source.model.trust_remote_code,
-                **_no_pooler(source),
+                **options,
             )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
             "safetensors weights that transformers knows"
         ) from error
-    return _inner(trunk, source)
+    return trunk
 
 
 def _from_config(source: Source, layers: int | None) -> nn.Module:
+    config = _config(source)
+    if layers is not None:
+        shorten(config, layers)
+    trunk = _auto(source).from_config(
+        config,
+        dtype=torch.float32,
+        attn_implementation=attention_for(source.architecture.model_type),
+        **_no_pooler(source),
+    )
+    return _inner(trunk, source)
+
+
+def _config(source: Source) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
+    return AutoConfig.from_pretrained(
         _place_of(source),
         revision=_revision(source),
         local_files_only=source.offline,
         trust_remote_code=source.model.trust_remote_code,
     )
-    if layers is not None:
-        shorten(config, layers)
-    trunk = _auto(source).from_config(
-        config, dtype=torch.float32, attn_implementation=_attention(source.architecture), **_no_pooler(source)
-    )
-    return _inner(trunk, source)
 
 
 def _auto(source: Source) -> Any:
@@ -182,9 +230,10 @@ def _no_pooler(source: Source) -> dict[str, Any]:
     return {"add_pooling_layer": False} if has_pooler and not source.generates else {}
 
 
-def _attention(architecture: Architecture) -> str:
+def attention_for(model_type: str) -> str:
+    """Return transformers' name of the attention that a model type uses on this machine."""
     on_cpu = not torch.cuda.is_available()
-    return ATTENTION if on_cpu and architecture.model_type in _OWN_ATTENTION else "sdpa"
+    return ATTENTION if on_cpu and model_type in _OWN_ATTENTION else "sdpa"
 
 
 def _place_of(source: Source) -> str:

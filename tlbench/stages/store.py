@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,46 @@ class StageStore:
             except OSError:
                 return made
         return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+    def path(self, stage: str, made_from: Any) -> Path:
+        """Return the folder of what `made_from` determines, whether it is there yet or not."""
+        return self.root / stage / digest(made_from, 40)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Run the block while no other process of this machine holds the lock file; it ends with its process.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def replace_folder(folder: Path, name: str, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder beside `folder` and put it in its place; it is there whole or not at all.
+
+    Args:
+        folder: What is replaced, if it exists.
+        name: Tells the temporary folders of different writers apart; leftovers of a killed one are removed.
+        write: Fills the folder.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (folder.with_name(f".{folder.name}.{name}.{end}") for end in ("partial", "old"))
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        write(fresh)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _store(folder: Path, arrays: Arrays) -> None:

@@ -1,0 +1,166 @@
+"""The result: a `save_pretrained` folder with tokenizer, signatures, facts and card, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tlbench import __version__
+from tlbench.canonical import digest
+from tlbench.corpora.signatures import signatures
+from tlbench.engine.measure import contended, hardware
+from tlbench.engine.pretraining.card import render
+from tlbench.engine.pretraining.rate import gemm_peak, step_flops
+from tlbench.engine.pretraining.start import Start, identity_of, source_of
+from tlbench.engine.pretraining.training import Bench, Job, Trained, pretrain
+from tlbench.errors import UserError
+from tlbench.model import file_sha256
+from tlbench.setups import Shape
+from tlbench.stages.store import held, replace_folder
+
+FACTS = "pretraining.json"
+"""The file by which tlbench knows a folder as its own."""
+
+
+def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
+    """Pre-train a model into a folder, unless the folder holds this very one already; return its facts.
+
+    A run that was stopped goes on from its checkpoint. Two processes that want the same model wait for each other.
+
+    Args:
+        job: What is asked for.
+        bench: What it runs on.
+        out: Folder of the model; replaced if tlbench made it.
+
+    Raises:
+        UserError: `out` holds something that tlbench did not make, or as `pretrain`.
+    """
+    key = digest(job.made_from(bench.precision), 40)
+    place = bench.place
+    check_output(out)
+    try:
+        with held(bench.work(job).with_suffix(".lock")) if place.rank == 0 else nullcontext():
+            found: Mapping[str, Any] | None = place.from_first(_finished(out, key))
+            if found is None:
+                _make(job, bench, out, key)
+            place.barrier()
+    except OSError as error:
+        raise UserError(f"{error.filename or str(out)!r} cannot be written to ({error.strerror or error}): free some "
+                        "space or give another folder") from error
+    return found or read_facts(out)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of a model that tlbench pre-trained.
+
+    Raises:
+        UserError: the folder holds none, or damaged ones.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(folder)!r} holds no readable {FACTS}: give a folder made by tlbench pretrain") from error
+    return facts
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place that holds something tlbench did not make.
+
+    Raises:
+        UserError: there is such a file or folder.
+    """
+    ours = (out / FACTS).is_file() or _made_by_script(out / "README.md")
+    if out.exists() and not ours and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{str(out)!r} exists and was not made by tlbench pretrain, so it is left alone: give another "
+                        "--out or move it away")
+
+
+def _made_by_script(card: Path) -> bool:
+    """Tell a card of the script that came before the command."""
+    return card.is_file() and "Made by `scripts/pretrain_mini.py`" in card.read_text(encoding="utf-8", errors="replace")
+
+
+def _finished(out: Path, key: str) -> dict[str, Any] | None:
+    if not (out / FACTS).is_file():
+        return None
+    facts = read_facts(out)
+    return facts if facts.get("key") == key else None
+
+
+def _make(job: Job, bench: Bench, out: Path, key: str) -> None:
+    work = bench.work(job)
+    work.mkdir(parents=True, exist_ok=True)
+    trained = pretrain(job, bench)
+    facts = {"key": key, **facts_of(job, bench, trained)}
+    if bench.place.rank == 0:
+        replace_folder(out, key[:8], _writer(out.name, job, trained, facts))
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
+    """Return all that is to be said about a trained model but the hash of its file; every rank takes part.
+
+    Rounds the weights to the precision in which they are stored: what is measured is what is written.
+    """
+    run, held_out, place = trained.run, trained.held_out, bench.place
+    dtype = torch.bfloat16 if job.dtype == "bfloat16" else torch.float32
+    model = run.student.model.to(dtype).to(torch.float32)
+    loss = held_out.loss(run.student, place)
+    baselines = held_out.baselines(trained.tokens, len(trained.learner.tokenizer))
+    flops = step_flops(run) * run.step
+    rate, peak = flops / run.seconds, gemm_peak(place, bench.precision) * place.world
+    return {
+        "family": trained.learner.family,
+        "start": {"name": _name(job.start), **identity_of(job.start)},
+        "recipe": asdict(job.recipe),
+        "corpus": _corpus(job, trained),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": run.step, "tokens": run.tokens, "epochs": run.tokens / trained.tokens.epoch,
+        "seconds": round(run.seconds, 2), "tokens_per_second": run.tokens / run.seconds,
+        "held_out": loss, "held_out_targets": held_out.targets,
+        "unigram": baselines.unigram, "trigram": baselines.trigram, "trigram_constants": list(baselines.strengths),
+        "loss": run.curve[-1]["loss"], "curve": run.curve,
+        "flops": float(flops), "flops_per_second": rate, "gemm_peak": peak, "peak_share": rate / peak,
+        "hardware": hardware(), "threads": torch.get_num_threads(), "world": place.world,
+        "contended": contended(1), "precision": bench.precision, "dtype": job.dtype,
+        "versions": {"tlbench": __version__, **{name: metadata.version(name)
+                                                for name in ("tokenizers", "torch", "transformers")}},
+    }
+
+
+def _name(start: Start) -> str:
+    return "" if isinstance(start, Shape) else source_of(start).model.name
+
+
+def _corpus(job: Job, trained: Trained) -> dict[str, Any]:
+    documents = job.documents
+    return {
+        "fingerprint": documents.fingerprint, "provenance": dict(documents.provenance), "licence": documents.licence,
+        "languages": list(documents.languages), "note": documents.note, "documents": len(trained.tokens.starts) - 1,
+        "held_out_documents": trained.held_out.documents, "epoch_tokens": trained.tokens.epoch,
+        "repeats": trained.tokens.repeats, "share": documents.share,
+    }
+
+
+def _writer(name: str, job: Job, trained: Trained, facts: dict[str, Any]) -> Callable[[Path], None]:
+    """Return what fills a folder with the model; the stored weights are exact in the given precision."""
+    def write(folder: Path) -> None:
+        model: Any = trained.run.student.model
+        model.to(torch.bfloat16 if job.dtype == "bfloat16" else torch.float32).save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)
+        trained.learner.tokenizer.save_pretrained(folder)
+        np.save(folder / "signatures.npy", signatures((*trained.training.texts, *trained.training.scarce)))
+        whole = {**facts, "weights_sha256": file_sha256(folder / "model.safetensors")}
+        (folder / FACTS).write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(render(name, whole), encoding="utf-8")
+
+    return write
