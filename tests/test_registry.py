@@ -12,7 +12,11 @@ import pytest
 from tlbench import UserError, registry
 from tlbench.registry import Registry
 
-BUILTIN = {"floor", "linear", "scratch", "finetune", "feature-extraction", "lora"}
+BUILTIN = {
+    "augment", "dapt", "distill", "feature-extraction", "finetune", "floor", "gradual-unfreeze", "hybrid",
+    "intermediate", "linear", "lora", "lp-ft", "multitask", "parameter-sharing", "peft", "prompt", "scratch",
+    "scratch-small", "self-pretrain", "tapt",
+}
 HOOK = """
 from tlbench import collect, hookimpl
 
@@ -246,7 +250,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
         found.task("api-topik")
     with pytest.raises(UserError, match="strategy 'loar' is not known: did you mean 'lora'"):
         found.strategy("loar")
-    with pytest.raises(UserError, match="strategy 'xyzzy' is not known: known: feature-extraction, finetune"):
+    with pytest.raises(UserError, match="strategy 'xyzzy' is not known: known: augment, dapt"):
         found.strategy("xyzzy")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlbench.setups import (
         Augment,
         Checkpoint,
+        Continued,
         FixedSteps,
         Learner,
         Lora,
@@ -60,9 +61,9 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "model": ("Model",),
     "registry": ("collect",),
-    "setups": ("Augment", "Checkpoint", "FixedSteps", "Learner", "Lora", "Mixture", "ModelRef", "Peft", "Phase",
-               "Plateau", "Pretrained", "Pretraining", "Random", "Readout", "Recipe", "Setup", "Shape", "Stream",
-               "Teacher", "Ties"),
+    "setups": ("Augment", "Checkpoint", "Continued", "FixedSteps", "Learner", "Lora", "Mixture", "ModelRef", "Peft",
+               "Phase", "Plateau", "Pretrained", "Pretraining", "Random", "Readout", "Recipe", "Setup", "Shape",
+               "Stream", "Teacher", "Ties"),
     "sources": ("DataSource", "HubFiles"),
     "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer", "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
@@ -74,6 +75,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Augment",
     "Checkpoint",
+    "Continued",
     "DataSource",
     "Example",
     "FixedSteps",

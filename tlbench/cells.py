@@ -16,7 +16,7 @@ from tlbench.learned import Learned
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
-from tlbench.setups import ModelRef, Random
+from tlbench.setups import ModelRef
 from tlbench.sources import DataSource
 from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
@@ -121,6 +121,7 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
             shop.place,
             shop.precision,
             stage_store(shop.source.cache),
+            shop.source,
             clock,
             shop.progress,
             shop.data,
@@ -250,7 +251,7 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
             "train": len(data.train) if data else 0,
             "validation": len(data.validation) if data else 0,
             "subset_fingerprint": subset,
-            "unlabeled": 0,
+            "unlabeled": int(learned.training.get("unlabeled", 0)) if learned else 0,
         },
         "model": model,
         "strategy": {**plain(condition.strategy), "uses_model": condition.model is not None},
@@ -262,7 +263,7 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
         },
         "numerics": numerics,
         "environment": environment,
-        "contamination": _contamination(None if isinstance(condition.setup.weights, Random) else model, task),
+        "contamination": _contamination(None if condition.setup.at_random else model, task),
         "comparability": comparability,
         "pairing": digest([comparability, subset, numerics["class"]], 24),
         "cost_key": digest([environment["hardware"], numerics["dtype"], shop.place.world], 24),

@@ -285,7 +285,7 @@ def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
                     offer = Offer(kind, "toy", family, budget, template, toys.sources(model_type),
-                                  toys.teachers(kind, model_type))
+                                  toys.teachers(kind, model_type), {"toy": {}}, toys.reading(family, model_type))
                     yield offer, default_setup(kind, model_type, budget)
 
 

@@ -8,7 +8,7 @@ from tlbench.kinds import KINDS
 from tlbench.registry import Registry
 from tlbench.setups import Family
 from tlbench.strategy import Offer
-from tlbench.toys import TEMPLATES, sources, teachers
+from tlbench.toys import TEMPLATES, reading, sources, teachers
 
 
 def rows(registry: Registry, what: str) -> list[dict[str, Any]]:
@@ -49,4 +49,7 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
 
 def _offer(kind: str, family: Family) -> Offer:
     """Return the offer of a kind and family in which nothing is missing that a strategy may need."""
-    return Offer(kind, "", family, 300, TEMPLATES[kind], sources("bert"), teachers(kind, "bert"))
+    return Offer(
+        kind, "", family, 300, TEMPLATES[kind], sources("bert"), teachers(kind, "bert"), {"toy": {}},
+        reading(family, "bert"),
+    )

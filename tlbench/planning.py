@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
-from tlbench.recipes import default_setup
+from tlbench.recipes import default_pretraining, default_setup
 from tlbench.registry import Origin, Registry, known
-from tlbench.setups import ModelRef, Pretrained
+from tlbench.setups import ModelRef, Pretrained, Pretraining
 from tlbench.sources import DataSource
 from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
 from tlbench.strategy import Offer, SourceOffer, Strategy, TeacherOffer
@@ -94,7 +95,10 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                     family = architecture.family if architecture else None
                     offered = Sources(task.suite, architecture, registry, source)
                     teachers = Teachers(task.kind, budget, architecture, registry, source)
-                    offer = Offer(task.kind, task.name, family, budget, task.template, offered, teachers)
+                    offer = Offer(
+                        task.kind, task.name, family, budget, task.template, offered, teachers,
+                        Corpora(task.suite, source), _reading(architecture),
+                    )
                     condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
@@ -213,6 +217,43 @@ class Teachers(Mapping[str, TeacherOffer]):
     def __len__(self) -> int:
         """Return their number."""
         return len(self._registry.models)
+
+
+class Corpora(Mapping[str, Mapping[str, Any]]):
+    """The unlabelled text of a suite's domain; its identity is read when asked for."""
+
+    def __init__(self, suite: str, source: DataSource) -> None:
+        """Remember where to look."""
+        self._names = ("embedded",) if suite in ("embedded", "applications") else ()
+        self._source = source
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        """Return what pins the rows of a corpus.
+
+        Raises:
+            KeyError: it is not of this suite's domain.
+        """
+        if name not in self._names:
+            raise KeyError(name)
+        from tlbench.corpora import apidoc, interface
+
+        return {**apidoc.identity(self._source), **interface.identity(self._source)}
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._names)
+
+
+def _reading(architecture: Architecture | None) -> tuple[Pretraining, Pretraining] | None:
+    """Return how a model is pre-trained further, and from random weights."""
+    if architecture is None:
+        return None
+    family, model_type = architecture.family, architecture.model_type
+    return default_pretraining(family, model_type, True), default_pretraining(family, model_type, False)
 
 
 def _with_sources(

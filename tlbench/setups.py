@@ -76,7 +76,65 @@ class Checkpoint:
     shared: bool = True
 
 
-Weights = Pretrained | Random | Checkpoint
+@dataclass(frozen=True)
+class Pretraining:
+    """How a model is pre-trained on unlabelled text; `recipes.default_pretraining` has the usual ones by family.
+
+    Attributes:
+        objective: `span-corruption` (T5, arXiv:1910.10683) for encoder-decoders, `masked` (BERT, arXiv:1810.04805:
+            of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay) for encoders, `causal` for
+            decoders.
+        tokens: Budget in corpus tokens, counted before corruption, over all processes.
+        minutes: Training time after which the schedule ends as well, or `None`. With it the schedule follows the
+            larger share of the two, so that a slow machine anneals fully; such a run does not repeat bit for bit.
+        batch: Sequences in each optimizer step, over all processes.
+        length: Corpus tokens per packed sequence; with spans 141 leave exactly 128 encoder and 29 decoder tokens.
+        noise: Share of tokens masked (not for `causal`).
+        span: Mean length of a masked span in tokens (`span-corruption` only).
+        optimizer: `adamw`, or `rms-adamw` for T5-like models: each step is scaled by the tensor's root mean square.
+        step_size: Peak learning rate; relative for `rms-adamw`.
+        betas: Decay rates of Adam's two moments.
+        weight_decay: Decoupled decay of matrices.
+        clip: Largest norm of the gradient.
+        warmup: Share of the budget over which the step size rises linearly; a cosine then brings it to 0.
+        seed: Seed of the weights, the data order and the masks.
+    """
+
+    objective: Literal["span-corruption", "masked", "causal"] = "span-corruption"
+    tokens: int = 24_000_000
+    minutes: float | None = None
+    batch: int = 32
+    length: int = 141
+    noise: float = 0.15
+    span: float = 3.0
+    optimizer: Literal["adamw", "rms-adamw"] = "rms-adamw"
+    step_size: float = 2e-2
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    warmup: float = 0.04
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Continued:
+    """Start from weights that have read unlabelled text, by the code of `tlbench pretrain`.
+
+    Attributes:
+        start: What the reading starts from.
+        corpus: `task` is the text of the target's whole training side, without its labels; any other name is a corpus
+            that the strategy was offered.
+        identity: What pins the rows of an offered corpus.
+        recipe: How it is read.
+    """
+
+    start: Pretrained | Random
+    corpus: str
+    identity: Mapping[str, Any]
+    recipe: Pretraining
+
+
+Weights = Pretrained | Random | Checkpoint | Continued
 
 
 @dataclass(frozen=True)
@@ -189,46 +247,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """How a model is pre-trained on unlabelled text; `recipes.default_pretraining` has the usual ones by family.
-
-    Attributes:
-        objective: `span-corruption` (T5, arXiv:1910.10683) for encoder-decoders, `masked` (BERT, arXiv:1810.04805:
-            of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay) for encoders, `causal` for
-            decoders.
-        tokens: Budget in corpus tokens, counted before corruption, over all processes.
-        minutes: Training time after which the schedule ends as well, or `None`. With it the schedule follows the
-            larger share of the two, so that a slow machine anneals fully; such a run does not repeat bit for bit.
-        batch: Sequences in each optimizer step, over all processes.
-        length: Corpus tokens per packed sequence; with spans 141 leave exactly 128 encoder and 29 decoder tokens.
-        noise: Share of tokens masked (not for `causal`).
-        span: Mean length of a masked span in tokens (`span-corruption` only).
-        optimizer: `adamw`, or `rms-adamw` for T5-like models: each step is scaled by the tensor's root mean square.
-        step_size: Peak learning rate; relative for `rms-adamw`.
-        betas: Decay rates of Adam's two moments.
-        weight_decay: Decoupled decay of matrices.
-        clip: Largest norm of the gradient.
-        warmup: Share of the budget over which the step size rises linearly; a cosine then brings it to 0.
-        seed: Seed of the weights, the data order and the masks.
-    """
-
-    objective: Literal["span-corruption", "masked", "causal"] = "span-corruption"
-    tokens: int = 24_000_000
-    minutes: float | None = None
-    batch: int = 32
-    length: int = 141
-    noise: float = 0.15
-    span: float = 3.0
-    optimizer: Literal["adamw", "rms-adamw"] = "rms-adamw"
-    step_size: float = 2e-2
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    warmup: float = 0.04
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Shape:
     """A small architecture that is pre-trained from random weights, with a tokenizer trained on its corpus.
 
@@ -322,6 +340,12 @@ class Setup:
     readout: Readout | None = added(None)
     augment: Augment | None = added(None)
     teacher: Teacher | None = added(None)
+
+    @property
+    def at_random(self) -> bool:
+        """Return whether no published weights come in."""
+        start = self.weights.start if isinstance(self.weights, Continued) else self.weights
+        return isinstance(start, Random)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from tlbench.setups import Family, ModelRef, Part, Setup
+from tlbench.setups import Family, ModelRef, Part, Pretraining, Setup
 from tlbench.task import Budget, Example, TaskRef
 
 ExternalData = Literal["none", "unlabeled", "labeled"]
@@ -59,6 +59,8 @@ class Offer:
         template: How the task writes an example as a prompt, or `None`.
         sources: Tasks to learn from, by name: iterating gives those of the target's suite that the model can learn
             (the target among them); any other registered task can be asked for by name.
+        corpora: Unlabelled text of the target's domain, by name: what pins its rows.
+        reading: How the model's family is pre-trained further by default, and from random weights.
         teachers: Models that can learn the target, by name; the empty name stands for the model at hand.
     """
 
@@ -69,6 +71,8 @@ class Offer:
     template: str | None = None
     sources: Mapping[str, SourceOffer] = field(default_factory=dict)
     teachers: Mapping[str, TeacherOffer] = field(default_factory=dict)
+    corpora: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reading: tuple[Pretraining, Pretraining] | None = None
 
     def chosen(self, names: str, beside: bool = False) -> tuple[SourceOffer, ...]:
         """Return the source tasks that a user names.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tlbench.recipes import default_setup
+from tlbench.recipes import default_pretraining, default_setup
+from tlbench.setups import Pretraining
 from tlbench.strategy import SourceOffer, TeacherOffer, TextModel
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TaskRef, TextExample, TokenExample
 
@@ -47,6 +48,13 @@ def sources(model_type: str | None) -> dict[str, SourceOffer]:
         return {}
     task = TaskRef("toy-source", 1, "text-classification", "accuracy", None)
     return {task.name: SourceOffer(task, 300, default_setup(task.kind, model_type, 300))}
+
+
+def reading(family: str, model_type: str | None) -> tuple[Pretraining, Pretraining] | None:
+    """Return how a model reads unlabelled text, further and from random weights."""
+    if model_type is None:
+        return None
+    return default_pretraining(family, model_type, True), default_pretraining(family, model_type, False)
 
 
 def teachers(kind: str, model_type: str | None) -> dict[str, TeacherOffer]:

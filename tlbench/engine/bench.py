@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tlbench.data import TaskData
@@ -12,6 +13,7 @@ from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
 from tlbench.setups import ModelRef
+from tlbench.sources import DataSource
 from tlbench.stages.store import Arrays, StageStore
 from tlbench.task import TaskRef
 
@@ -24,6 +26,7 @@ class Bench:
         place: Device and ranks.
         precision: Resolved precision.
         stages: Store of features and checkpoints.
+        source: Where data come from; its cache holds what is pre-trained.
         clock: The cell's clock.
         progress: Called with the share of the work done.
         data: Returns the data of a task, for the sources that a cell learns from.
@@ -33,10 +36,16 @@ class Bench:
     place: Place
     precision: Precision
     stages: StageStore
+    source: DataSource
     clock: Clock
     progress: Callable[[float], None]
     data: Callable[[TaskRef], TaskData]
     model: Callable[[ModelRef, str], Source]
+
+    @property
+    def cache(self) -> Path:
+        """Return the root of tlbench's cache."""
+        return self.source.cache
 
     @property
     def numerics(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
+from tlbench.engine.reading import read, repeated
 from tlbench.engine.trained import Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
 from tlbench.learned import Learned
-from tlbench.setups import Checkpoint, FixedSteps, Plateau, Random, Setup
+from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Setup
 from tlbench.stages.store import StageStore
 
 _SCHEDULES = {FixedSteps: "linear warm-up, linear to 0", Plateau: "linear warm-up, constant, linear to 0"}
@@ -48,6 +50,9 @@ def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
     used, state = _upstream(cell, data, source, bench, micro)
+    before = _read(cell, data, source, bench)
+    if before:
+        used, source = [*used, before[0]], before[1]
     given = _lesson(cell, data, bench, micro)
     done = train(cell, data, source, bench, micro, state, given=given)
     bench.clock.lap("train")
@@ -61,8 +66,24 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     used += [Used("", name, labels, False, 0.0, 0.0, 0, 0.0) for name, labels in done.beside.items()]
     if used:
         training["upstream"] = [asdict(one) for one in used]
-    model = {**done.counts, "init": "random" if isinstance(setup.weights, Random) else "pretrained"}
+    if before:
+        training["unlabeled"] = before[2]
+    model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
     return Learned(validation, test, training, model, _flops(done))
+
+
+def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Used, Source, int] | None:
+    """Return what was read before, the model to load for it and the number of texts, or `None` without reading."""
+    start = cell.condition.setup.weights
+    if not isinstance(start, Continued):
+        return None
+    began = time.perf_counter()
+    made, model, texts = read(start, data.task, source, bench)
+    bench.clock.lap("upstream")
+    name = "the task's text" if start.corpus == "task" else f"the {start.corpus} corpora"
+    spent = min(made.seconds, time.perf_counter() - began)
+    title = f"{name}, read again" if repeated(start, source) else name
+    return Used(made.folder.name[:16], title, 0, True, made.seconds, spent, 0, 0.0), model, texts
 
 
 def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | None:

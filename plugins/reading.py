@@ -1,0 +1,100 @@
+"""Unlabelled text first: domain- and task-adaptive pre-training, and pre-training on the task's own text alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy
+
+
+@dataclass(frozen=True)
+class TaskAdaptive(Strategy):
+    """Pre-train further on the task's own training text, then fine-tune (TAPT, Gururangan et al. 2020, 2004.10964).
+
+    The text is that of the target's whole training side without any label, more than the cell's own examples;
+    the record counts it, and the board compares only with baselines that used no more. One checkpoint is made
+    with the family's own objective by the code of `tlbench pretrain` and shared by all replicates.
+
+    Held equal: everything in fine-tuning. Adds: the reading. Outside data: unlabelled target text. Cost: so
+    many tokens of pre-training once.
+
+    Attributes:
+        tokens: Tokens read.
+    """
+
+    tokens: int = 500_000
+
+    name = "tapt"
+    summary = "pre-train further on the task's unlabelled training text, then fine-tune"
+    external_data = "unlabeled"
+    writes = frozenset({"weights"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Start from weights that have read the task's text."""
+        if offer.reading is None:
+            return setup
+        recipe = replace(offer.reading[0], tokens=self.tokens)
+        return replace(setup, weights=Continued(Pretrained(), "task", {}, recipe))
+
+
+@dataclass(frozen=True)
+class DomainAdaptive(Strategy):
+    """Pre-train further on unlabelled text of the domain, then fine-tune (DAPT, Gururangan et al. 2020, 2004.10964).
+
+    For the embedded tasks the domain is the training side of the embedded corpora. A model that has read it before
+    reads it again, which the record says.
+
+    Held equal: everything in fine-tuning. Adds: the reading. Outside data: unlabelled domain text. Cost: so
+    many tokens of pre-training, once for all tasks of the domain.
+
+    Attributes:
+        tokens: Tokens read.
+    """
+
+    tokens: int = 2_000_000
+
+    name = "dapt"
+    summary = "pre-train further on the domain's unlabelled text, then fine-tune"
+    external_data = "unlabeled"
+    writes = frozenset({"weights"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Start from weights that have read the domain's text."""
+        for name in offer.corpora:
+            if offer.reading is not None:
+                recipe = replace(offer.reading[0], tokens=self.tokens)
+                return replace(setup, weights=Continued(Pretrained(), name, offer.corpora[name], recipe))
+        return setup
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse tasks of whose domain no unlabelled text is known."""
+        return None if len(offer.corpora) else "no unlabelled text of this task's domain is known here"
+
+
+@dataclass(frozen=True)
+class SelfPretrain(Strategy):
+    """Pre-train random weights on the task's own training text only, then fine-tune (Krishna et al. 2023, 2209.14389).
+
+    What the objective gives without any text from outside: the row between `scratch` and `finetune`. Architecture
+    and tokenizer are the model's.
+
+    Held equal: everything in fine-tuning. Outside data: unlabelled target text, counted in the record. Cost:
+    so many tokens of pre-training once, shared by all replicates.
+
+    Attributes:
+        tokens: Tokens read.
+    """
+
+    tokens: int = 1_000_000
+
+    name = "self-pretrain"
+    summary = "random weights, pre-trained on the task's own unlabelled text, then fine-tuned"
+    external_data = "unlabeled"
+    writes = frozenset({"weights"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Start from random weights that have read the task's text."""
+        if offer.reading is None:
+            return setup
+        recipe = replace(offer.reading[1], tokens=self.tokens)
+        return replace(setup, weights=Continued(Random(), "task", {}, recipe))

@@ -1,0 +1,90 @@
+"""Unlabelled text before fine-tuning: what is read, what it starts from, what the record says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tlbench.cells import Shop, run_cell
+from tlbench.engine import reading
+from tlbench.engine.machine import Machine
+from tlbench.grid import Cell
+from tlbench.planning import Plan
+from tlbench.task import GenerationExample, TextExample, TokenExample
+
+COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder")]
+
+
+@pytest.fixture(autouse=True)
+def short_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read rows that the tiny models can hold."""
+    from dataclasses import replace
+
+    read = reading.pretrained
+    monkeypatch.setattr(reading, "pretrained", lambda texts, start, recipe, desk: read(
+        texts, start, replace(recipe, length=40, batch=4), desk))
+
+
+@pytest.mark.parametrize(("kind", "family"), COMBINATIONS)
+@pytest.mark.parametrize("strategy", ["tapt(tokens=800)", "self-pretrain(tokens=800)"])
+def test_text_is_read_once_before_the_labels(
+    kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop
+) -> None:
+    cell = cell_of(kind, family, f"{strategy}+short")
+    first, again = run_cell(cell, shop), run_cell(cell, shop)
+    assert first.facts["status"] in ("ok", "collapsed"), first.facts["reason"]
+    (made,), (reused,) = (outcome.facts["training"]["upstream"] for outcome in (first, again))
+    assert made["task"] == "the task's text"
+    assert reused["spent"] < max(0.2, reused["seconds"])
+    assert first.facts["budget"]["unlabeled"] >= 80  # the whole training side
+    assert first.facts["strategy"]["external_data"] == "unlabeled"
+    random = strategy.startswith("self")
+    assert first.facts["model"]["init"] == ("random" if random else "pretrained")
+    assert json.dumps(first.facts["training"]["curve"]) == json.dumps(again.facts["training"]["curve"])
+
+
+def test_reading_moves_the_trunk_that_fine_tuning_starts_from(
+    cell_of: Callable[..., Cell], shop: Shop, machine_of: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlbench.engine import trained
+
+    started: dict[str, dict[str, torch.Tensor]] = {}
+    build = trained.build
+    for strategy in ("finetune", "tapt(tokens=800)", "self-pretrain(tokens=800)"):
+
+        def watched(*given: object, name: str = strategy) -> Machine:
+            machine = build(*given)  # type: ignore[arg-type]
+            started[name] = {n: p.detach().clone() for n, p in machine.trunk.named_parameters()}
+            return machine
+
+        monkeypatch.setattr(trained, "build", watched)
+        outcome = run_cell(cell_of("text-classification", "encoder", f"{strategy}+short"), shop)
+        assert outcome.facts["status"] in ("ok", "collapsed"), outcome.facts["reason"]
+    plain, tapt, alone = started.values()
+    word = "embeddings.word_embeddings.weight"
+    assert set(plain) == set(tapt) == set(alone)
+    assert not torch.equal(plain[word], tapt[word])
+    assert not torch.equal(plain[word], alone[word])
+    assert not torch.equal(tapt[word], alone[word])
+
+
+def test_model_without_sentinels_cannot_read_spans(cell_of: Callable[..., Cell], shop: Shop) -> None:
+    outcome = run_cell(cell_of("token-classification", "encoder-decoder", "tapt(tokens=800)+short"), shop)
+    assert outcome.facts["status"] == "failed"
+    assert "this model has 0 sentinels" in str(outcome.facts["reason"])
+
+
+def test_answers_are_not_read() -> None:
+    texts = reading._texts_of_task((
+        TextExample("1", "a text", "label", "its pair"), TokenExample("2", ("some", "words"), ("O", "B-X")),
+        GenerationExample("3", "a source", ("a target",)),
+    ))
+    assert texts == ["a text", "its pair", "some words", "a source"]
+
+
+def test_domain_of_other_tasks_is_unknown(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of("text-classification", "encoder", "dapt")
+    assert list(plan.unsupported.values()) == ["no unlabelled text of this task's domain is known here"]

@@ -1,0 +1,70 @@
+"""Unlabelled text before a cell: weights that are pre-trained on it, as a model to load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tlbench.data import TaskData
+from tlbench.engine.bench import Bench
+from tlbench.engine.families import Source
+from tlbench.engine.pretraining.stage import Checkpoint, pretrained
+from tlbench.engine.pretraining.start import Untrained
+from tlbench.engine.pretraining.training import Bench as Desk
+from tlbench.errors import UserError
+from tlbench.model import Architecture
+from tlbench.setups import Continued, Random
+from tlbench.task import Example
+
+_EMBEDDED = "apidoc-training-side"
+
+
+def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tuple[Checkpoint, Source, int]:
+    """Return the checkpoint that a Setup starts from, the model to load for it, and how many texts were read.
+
+    Args:
+        start: What is read, and how.
+        data: Examples of the target, whose training side may be the text.
+        source: The model at hand.
+        bench: What it runs on.
+
+    Raises:
+        UserError: the corpus is unknown, or too small for the recipe.
+    """
+    texts = _texts_of_task(data.train) if start.corpus == "task" else _texts_of_corpus(start.corpus, bench)
+    desk = Desk(bench.place, bench.precision, bench.cache)
+    whole = replace(source, generates=False)
+    made = pretrained(texts, Untrained(whole) if isinstance(start.start, Random) else whole, start.recipe, desk)
+    model = replace(source.model, reference=str(made.folder), revision=None, sha256=None)
+    known = source.architecture
+    identity = {"stage": made.folder.name}
+    return made, replace(source, model=model, architecture=Architecture(known.family, known.model_type, identity)), len(
+        set(texts)
+    )
+
+
+def repeated(start: Continued, source: Source) -> bool:
+    """Return whether the model declares to have read the corpus before."""
+    return start.corpus != "task" and not isinstance(start.start, Random) and _EMBEDDED in source.model.training_sources
+
+
+def _texts_of_corpus(name: str, bench: Bench) -> list[str]:
+    if name != "embedded":
+        raise UserError(f"corpus {name!r} is not known: dapt reads the embedded corpora")
+    from tlbench.corpora.documents import embedded
+
+    found = embedded(bench.source)
+    return [*found.texts, *found.scarce]
+
+
+def _texts_of_task(examples: Sequence[Example]) -> list[str]:
+    """Return what the examples say without their labels, tags, answers and targets."""
+    names = ("text", "text_pair", "context", "question", "source")
+    texts: list[str] = []
+    for example in examples:
+        fields: dict[str, Any] = {name: getattr(example, name, None) for name in names}
+        texts += [str(value) for value in fields.values() if value]
+        words = getattr(example, "words", None)
+        texts += [" ".join(words)] if words else []
+    return texts
