@@ -60,8 +60,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "DataSource", "Example", "FixedSteps", "GenerationExample", "HubFiles", "Learner", "LearnerModel", "Lora",
     "Model", "Offer", "Phase", "Plateau", "Prediction", "Pretrained", "Pretraining", "QuestionExample", "Random",
-    "Recipe", "Setup", "Shape", "Span", "Splits", "Strategy", "Task", "TextExample", "TokenExample", "UnsupportedError", "UserError",
-    "__version__", "board", "collect", "hookimpl", "plan", "run",
+    "Recipe", "Setup", "Shape", "Span", "Splits", "Strategy", "Task", "TextExample", "TokenExample", "UnsupportedError",
+    "UserError", "__version__", "board", "collect", "hookimpl", "plan", "run",
 ]
 
 
