@@ -220,8 +220,8 @@ def test_unknown_choices_are_usage_errors(given: list[str], tlbench: Command) ->
 
 @pytest.mark.slow
 def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "60000",
-            "--precision", "fp32", "--checkpoint-every", "0"]
+    call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "8000",
+            "--precision", "fp32", "--checkpoint-every", "0.2"]
 
     def start(name: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "TLBENCH_CACHE": str(tmp_path / f"{name}-cache"), "OMP_NUM_THREADS": "1"}
@@ -229,18 +229,18 @@ def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> 
                                 stderr=subprocess.PIPE)
 
     whole = start("whole")
-    assert whole.communicate(timeout=300)[1]
+    assert whole.communicate(timeout=900)[1]
     assert whole.returncode == 0
     killed = start("killed")
     while not list((tmp_path / "killed-cache" / "pretraining").glob("*/checkpoint.pt")):
         time.sleep(0.05)
         assert killed.poll() is None
-    time.sleep(random.uniform(0.0, 1.0))
+    time.sleep(random.uniform(0.0, 0.5))
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert not (tmp_path / "killed").exists()
     again = start("killed")
-    said = again.communicate(timeout=300)[1]
+    said = again.communicate(timeout=900)[1]
     assert again.returncode == 0, said
     assert int(re.findall(r"from step (\d+)", said)[0]) > 0
     for name in ("model.safetensors", "tokenizer.json", "config.json", "signatures.npy"):
@@ -259,7 +259,7 @@ def test_two_ranks_train_as_one(text: Path, tmp_path: Path) -> None:
         call = [sys.executable, *launcher, "-m", "tlbench", "pretrain", "--text", str(text), "--family", "encoder",
                 "--layers", "1", "--width", "32", "--vocabulary", "400", "--batch", "5", "--length", "48", "--tokens",
                 "3000", "--dtype", "float32", "--precision", "fp32", "--out", str(tmp_path / name)]
-        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={
+        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, env={
             **os.environ, "TLBENCH_CACHE": str(tmp_path / f"{name}-cache"), "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr[-3000:]
         assert "destroy_process_group" not in done.stderr

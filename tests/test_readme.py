@@ -52,7 +52,8 @@ def test_readme_pretraining_runs_as_printed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(ROOT)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    printed = re.search(r"^\$ tlbench (pretrain --text .*) --tokens 1000000 --out my-model$", readme, re.MULTILINE)
+    printed = re.search(r"^\$ tlbench (pretrain --text .*) --tokens 1000000 --out my-model$",
+                        readme.replace(" \\\n", ""), re.MULTILINE)
     assert printed, "the README no longer shows how to pre-train"
     out = tmp_path / "my-model"
     result = CliRunner().invoke(

@@ -113,7 +113,7 @@ print(made.folder, made.facts["weights_sha256"], len(said))
 def test_two_processes_that_want_one_checkpoint_compute_it_once(tmp_path: Path) -> None:
     code = textwrap.dedent(_RACE.format(folder=str(Path.cwd()), cache=str(tmp_path)))
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = [process.communicate(timeout=300)[0].split() for process in running]
+    answers = [process.communicate(timeout=900)[0].split() for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert answers[0][:2] == answers[1][:2]
     assert sorted(answer[2] == "0" for answer in answers) == [False, True]
