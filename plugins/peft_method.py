@@ -41,3 +41,9 @@ class PeftStrategy(Strategy):
             for phase in setup.phases
         )
         return replace(setup, adapters=(*setup.adapters, Peft(self.method)), phases=phases)
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse methods that need linear layers on decoders of GPT-2's build."""
+        if offer.family == "decoder" and self.method in ("loha", "lokr", "oft"):
+            return f"peft's {self.method} needs linear layers, which decoders like GPT-2 do not have: take lora or ia3"
+        return None

@@ -13,7 +13,7 @@ import torch
 
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import fit as fit_module
-from tlbench.engine import neural
+from tlbench.engine import trained
 from tlbench.engine.encoding import Encoded
 from tlbench.engine.fit import Job, fit
 from tlbench.engine.machine import Machine
@@ -117,7 +117,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return fit(machine, job, place)
 
     with monkeypatch.context() as patch:
-        patch.setattr(neural, "fit", noting)
+        patch.setattr(trained, "fit", noting)
         yield tried
 
 
@@ -127,7 +127,7 @@ def test_memory_that_is_short_on_another_rank_halves_the_micro_batch(
     """Of the pieces of work, data, machine and moving it are the first three; the fourth is the rehearsal."""
     cell = cell_of("text-classification", "encoder", "finetune+short")
     shop.place = FirstOfTwo([None, None, None, FULL])
-    monkeypatch.setattr(neural, "predict", lambda *given: (_ for _ in ()).throw(ValueError("enough")))
+    monkeypatch.setattr(trained, "predict", lambda *given: (_ for _ in ()).throw(ValueError("enough")))
     with noted(monkeypatch) as tried, pytest.raises(RankLostError, match="enough"):
         run_cell(cell, shop)
     assert tried == [4, 2]  # two ranks share a batch of 8

@@ -22,6 +22,7 @@ from tlbench.engine.pretraining.stage import pretrained
 from tlbench.engine.pretraining.start import Untrained
 from tlbench.errors import UserError
 from tlbench.model import Model
+from tlbench.setups import Pretrained
 
 
 def source(folder: Path) -> Source:
@@ -64,7 +65,7 @@ def test_stage_goes_on_from_a_model_or_from_its_architecture(
     assert (on.folder / "tokenizer.json").read_text() == (first.folder / "tokenizer.json").read_text()
     assert "the weights of tiny" in (on.folder / "README.md").read_text()
     assert "random weights in the architecture of tiny" in (anew.folder / "README.md").read_text()
-    trunk = load_trunk(source(on.folder), random=False, seed=0)
+    trunk = load_trunk(source(on.folder), Pretrained(), seed=0)
     assert all(p.dtype == torch.float32 for p in trunk.parameters())
 
 
