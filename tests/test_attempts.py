@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -141,6 +141,17 @@ def test_unsupported_cell_is_never_attempted(run: Callable[..., Ran], toys: Modu
     assert [(record.status, record.attempts) for record in ran.records] == [("unsupported", 0)]
 
 
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Answer signals as a process that nobody started in the background or under nohup does."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, action) for number, action in usual.items()}
+    yield
+    for number, action in before.items():
+        signal.signal(number, action)
+
+
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize(("way", "end"), [("interrupt", KeyboardInterrupt), ("terminate", SystemExit),
                                           ("hang-up", SystemExit)])
 def test_end_on_purpose_is_not_held_against_the_cell(
