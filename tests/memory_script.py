@@ -17,16 +17,16 @@ def main(way: str, out: str) -> None:
     import torch
 
     from tlbench import cli
-    from tlbench.engine import neural
+    from tlbench.engine import trained
 
     torch.set_num_threads(1)
-    rank, tried, fit = os.environ["RANK"], [], neural.fit
+    rank, tried, fit = os.environ["RANK"], [], trained.fit
 
     def noted(machine: Any, job: Any, place: Any) -> Any:
         tried.append(job.micro_batch)
         return fit(machine, job, place)
 
-    neural.fit = noted
+    trained.fit = noted
     # The one batch of the toy test split is the first rank's.
     short = {"training": ("1", short_to_train), "predicting": ("0", short_to_predict), "step": ("1", short_in_a_step)}
     if rank == short[way][0]:
