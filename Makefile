@@ -20,7 +20,7 @@ run: $(VENV)/.installed
 	$(BIN)/tlbench run --tasks all
 
 smoke: $(VENV)/.installed
-	$(BIN)/tlbench run --tasks api-topic,api-summary --strategies floor,linear,finetune,feature-extraction \
+	$(BIN)/tlbench run --tasks api-topic,ui-translation --strategies floor,linear,finetune,feature-extraction \
 		--budgets 100 --replicates 1 --out tlbench-run-smoke
 
 test: $(VENV)/.test-installed lint
