@@ -100,6 +100,7 @@ def contents(folder: Path) -> dict[str, str]:
     (["--strategies", "lora(rnk=4)"], "strategy 'lora' has no field 'rnk': did you mean 'rank'?"),
     (["--strategies", "scratch+lora"], "cannot be composed: 'scratch' and 'lora' both set the recipe"),
     (["--strategies", "lora+gradual-unfreeze"], "'lora' and 'gradual-unfreeze' both set the trainable"),
+    (["--strategies", "lora+parameter-sharing"], "adapters would untie the tied layers"),
     (["--strategies", "linear+augment"], "'linear' trains no network, so 'augment' would change nothing"),
     (["--strategies", "augment(methods=('shout',))"], "use some of dropout, swap, noise, neighbour, mention"),
     (["--models", "minilm-x", "--strategies", "finetune"], "model 'minilm-x' is not known: did you mean 'minilm'?"),

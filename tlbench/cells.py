@@ -263,7 +263,7 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
         },
         "numerics": numerics,
         "environment": environment,
-        "contamination": _contamination(None if condition.setup.at_random else model, task),
+        "contamination": _contamination(_sources_read(cell, shop), task),
         "comparability": comparability,
         "pairing": digest([comparability, subset, numerics["class"]], 24),
         "cost_key": digest([environment["hardware"], numerics["dtype"], shop.place.world], 24),
@@ -309,11 +309,20 @@ def _model_facts(cell: Cell, shop: Shop, learned: Learned | None) -> dict[str, A
     }
 
 
-def _contamination(model: Mapping[str, Any] | None, task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether the model declares to have seen the task's sources: yes, no, or unknown."""
+def _sources_read(cell: Cell, shop: Shop) -> list[tuple[str, ...]]:
+    """Return the declared training sources of each model whose weights come in, a teacher's among them."""
+    setup, own = cell.condition.setup, cell.condition.model
+    taught = setup.teacher is not None and not setup.teacher.setup.at_random
+    teacher = (setup.teacher.model or own) if setup.teacher is not None and taught else None
+    refs = [None if setup.at_random else own, teacher]
+    return [shop.registry.models[ref.name].training_sources for ref in refs if ref is not None]
+
+
+def _contamination(read: Sequence[tuple[str, ...]], task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether the models declare to have seen the task's sources: yes, no, or unknown."""
     removed = task["notes"].get("test_duplicates_removed", {})
-    if model is None:
+    if not read:
         return {"declared": "no", "sources": [], "test_duplicates_removed": removed}
-    shared = sorted(set(model["training_sources"]) & set(task["sources"]))
-    known = "no" if model["training_sources"] else "unknown"
+    shared = sorted({source for sources in read for source in sources} & set(task["sources"]))
+    known = "no" if all(read) else "unknown"
     return {"declared": "yes" if shared else known, "sources": shared, "test_duplicates_removed": removed}

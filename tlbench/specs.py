@@ -50,6 +50,11 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
                     f"the {clash[0]}, so drop one of them"
                 )
     _check_learner(text, parts)
+    written = frozenset().union(*(part.writes for part in parts))
+    if {"ties", "adapters"} <= written:
+        raise UserError(
+            f"strategy {text!r} cannot be composed: adapters would untie the tied layers, so drop one of them"
+        )
     return parts
 
 
@@ -124,7 +129,8 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
     return StrategyRef(
         label(parts),
         data,
-        all(part.transfers for part in parts) or any(part.external_data != "none" for part in parts),
+        all(part.transfers for part in parts)
+        or any(part.external_data != "none" or "teacher" in part.writes for part in parts),
         max((part.external_data for part in parts), key=levels.index),
     )
 

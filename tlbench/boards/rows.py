@@ -155,7 +155,7 @@ def _outside(condition: Condition) -> Outside:
     strategy = str(facts.strategy.get("external_data", "none"))
     model = facts.model or {}
     learned = tuple((str(stage["task"]), int(stage["labels"])) for stage in _upstream(facts) if stage["labels"])
-    if model.get("init") != "pretrained":
+    if model.get("init") != "pretrained" and facts.contamination.get("declared", "no") == "no":
         return Outside(strategy, unlabeled=condition.unlabeled, learned=learned)
     sources = tuple(sorted(model.get("training_sources") or ()))
     shared = set(sources) & set(facts.task.get("sources", ())) | set(facts.contamination.get("sources", ()))

@@ -46,7 +46,12 @@ _KEY_VALUE = {
     "t5": ["k", "v"],
     "mt5": ["k", "v"],
 }
-_NORMS = {"gpt2": ["ln_1", "ln_2"], "t5": ["layer_norm"], "mt5": ["layer_norm"]}
+_NORMS = {
+    "distilbert": ["sa_layer_norm", "output_layer_norm", "LayerNorm"],
+    "gpt2": ["ln_1", "ln_2"],
+    "t5": ["layer_norm"],
+    "mt5": ["layer_norm"],
+}
 
 
 def add_adapter(trunk: nn.Module, adapter: Adapter, model_type: str, seed: int) -> nn.Module:

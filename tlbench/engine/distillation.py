@@ -80,7 +80,7 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         "asked": digest([example.id for example in examples]),
         "copies": cell.condition.setup.augment,
         "model": above.condition.model,
-        "teacher": teacher,
+        "teacher": replace(teacher, weight=0.0),  # what they say does not depend on how much it counts
         "budget": above.condition.budget,
         "replicate": cell.replicate,
         "numerics": bench.numerics,

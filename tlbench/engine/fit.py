@@ -66,6 +66,12 @@ class Joint(nn.Module):
         super().__init__()
         self.machines = nn.ModuleList(machines)
 
+    def train(self, mode: bool = True) -> Joint:
+        """Switch dropout on in the trunk as the target has it, whatever the streams beside it need."""
+        super().train(mode)
+        self.machines[0].train(mode)
+        return self
+
     def forward(self, stream: int, batch: Batch) -> torch.Tensor:
         """Return the summed loss of a batch of one stream, a float32 scalar."""
         loss: torch.Tensor = self.machines[stream](batch)
@@ -169,21 +175,21 @@ class _Training:
         self.optimizer = optimizer.build(machine.trunk, heads, recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.moving = [p for p in self.wrapped.parameters() if p.requires_grad]
-        self.usual = planned_steps(recipe, job.counted or len(job.train))
-        self.mixer = Mixer(job.phase.mixture, [len(train) for train in self.trains], job.seeds["order"])
+        alone = job.counted or len(job.train)
+        self.mixer = Mixer(job.phase.mixture, [alone, *(len(s.train) for s in job.sides)], job.seeds["order"])
+        self.usual = math.ceil(planned_steps(recipe, alone) * self.mixer.longer)
         self.plateau = job.phase.stop if isinstance(job.phase.stop, Plateau) else None
-        planned = self.usual * self.mixer.longer
-        self.total = math.ceil(planned * self.plateau.cap) if self.plateau else math.ceil(planned)
+        self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
         self.cooling = math.ceil(self.usual * self.plateau.cooldown) if self.plateau else 0
-        self.every = max(1, math.ceil(planned) // _EVALUATIONS)
+        self.every = max(1, self.usual // _EVALUATIONS)
         self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps")
         self.best: tuple[float, float] | None = None
         self.best_weights: list[torch.Tensor] = []
         self.watch = _Watch(self.plateau)
-        self.thaw = _Thaw(machine, job.phase.unfreeze * self.usual)
 
     def run(self) -> Fitted:
-        self._rehearse()  # before the streams are seeded, since it draws from them
+        self._rehearse()  # before the streams are seeded, since it draws from them, and with nothing frozen yet
+        self.thaw = _Thaw(self.machine, self.job.phase.unfreeze * self.usual)
         start = time.perf_counter()
         MASKS.seed(self.job.seeds["dropout"] + self.place.rank)
         torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)

@@ -39,7 +39,7 @@ class Trained:
         machine: The machine, in eval mode.
         encoded: Its examples by part, with frozen features where a phase used them.
         fitted: What training reports.
-        counts: How many weights there are and how many of them moved.
+        counts: How many weights there are and how many of them moved in the last phase.
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
         beside: Tasks learned at the same time, with their labels.
@@ -96,7 +96,6 @@ def train(
     machine, encoded = bench.place.in_step(
         lambda: _prepared(build(source, setup, kind, data.task.labels, seeds, state), parts, given)
     )
-    counts = machine.counts()
     bench.clock.lap("prepare")
     small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
     first = Job(
@@ -123,7 +122,7 @@ def train(
     ]
     fitted = _fit(machine, jobs, bench.place)
     altered = len(parts["train"]) - len(data.train)
-    return Trained(machine, encoded, fitted, counts, to_the_end, altered, streams.labels)
+    return Trained(machine, encoded, fitted, machine.counts(), to_the_end, altered, streams.labels)
 
 
 def _prepared(
