@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from tlbench.kinds import KINDS
 from tlbench.registry import Registry
 from tlbench.setups import Family
 from tlbench.strategy import Offer
@@ -30,6 +29,7 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
 
     For strategies that prompt: where the task has a template.
     """
+    from tlbench.kinds import KINDS  # with NumPy, which a list of names can do without
     from tlbench.specs import unsupported
 
     letters = dict(zip(get_args(Family), "eds", strict=True))
