@@ -74,6 +74,16 @@ class GenerationExample:
 Example = TextExample | TokenExample | QuestionExample | GenerationExample
 
 
+def texts_of(example: Example) -> list[str]:
+    """Return what an example says without its label, tags, answers or targets; empty texts are left out.
+
+    The words of a `TokenExample` are joined by spaces.
+    """
+    names = ("text", "text_pair", "context", "question", "source")
+    found = [getattr(example, name, None) for name in names]
+    return [str(text) for text in (*found, " ".join(getattr(example, "words", ()))) if text]
+
+
 @dataclass(frozen=True)
 class Splits:
     """What a task's `load` returns.

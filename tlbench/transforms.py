@@ -16,7 +16,7 @@ from typing import Any
 
 from tlbench.errors import UserError
 from tlbench.setups import Augment
-from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample
+from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample, texts_of
 
 Words = list[str]
 _WORD = re.compile(r"\S+")
@@ -61,7 +61,8 @@ def augmented(examples: Sequence[Example], kind: str, wanted: Augment, seed: int
     change = _KINDS[kind]
     if "mention" in wanted.methods and kind != "token-classification":
         raise UserError(f"augmentation by 'mention' needs entities, which {kind} has not: take another method")
-    nearest = neighbours(_texts(examples)) if "neighbour" in wanted.methods else {}
+    said = [text for example in examples for text in texts_of(example)]
+    nearest = neighbours(said) if "neighbour" in wanted.methods else {}
     mentions = _mentions(examples) if "mention" in wanted.methods else {}
     made = []
     for number in range(wanted.copies):
@@ -211,13 +212,6 @@ def _mentions(examples: Sequence[Any]) -> dict[str, list[tuple[str, ...]]]:
             if tag not in ("O", None):
                 found.setdefault(str(tag), []).append(tuple(words))
     return found
-
-
-def _texts(examples: Sequence[Any]) -> list[str]:
-    """Return what the examples say, without their answers."""
-    names = ("text", "text_pair", "context", "source")
-    texts = [str(getattr(e, name)) for e in examples for name in names if getattr(e, name, None)]
-    return texts + [" ".join(e.words) for e in examples if hasattr(e, "words")]
 
 
 def neighbours(texts: Sequence[str], size: int = 50, nearest: int = 3, least: int = 3) -> dict[str, list[str]]:

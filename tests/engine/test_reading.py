@@ -13,7 +13,7 @@ from tlbench.engine import reading
 from tlbench.engine.machine import Machine
 from tlbench.grid import Cell
 from tlbench.planning import Plan
-from tlbench.task import GenerationExample, TextExample, TokenExample
+from tlbench.task import GenerationExample, TextExample, TokenExample, texts_of
 
 COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder")]
 
@@ -78,11 +78,12 @@ def test_model_without_sentinels_cannot_read_spans(cell_of: Callable[..., Cell],
 
 
 def test_answers_are_not_read() -> None:
-    texts = reading._texts_of_task((
+    examples = (
         TextExample("1", "a text", "label", "its pair"), TokenExample("2", ("some", "words"), ("O", "B-X")),
         GenerationExample("3", "a source", ("a target",)),
-    ))
-    assert texts == ["a text", "its pair", "some words", "a source"]
+    )
+    read = [text for example in examples for text in texts_of(example)]
+    assert read == ["a text", "its pair", "some words", "a source"]
 
 
 def test_domain_of_other_tasks_is_unknown(plan_of: Callable[..., Plan]) -> None:

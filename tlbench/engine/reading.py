@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tlbench.data import TaskData
 from tlbench.engine.bench import Bench
@@ -15,7 +13,7 @@ from tlbench.engine.pretraining.training import Bench as Desk
 from tlbench.errors import UserError
 from tlbench.model import Architecture
 from tlbench.setups import Continued, Random
-from tlbench.task import Example
+from tlbench.task import texts_of
 
 _EMBEDDED = "apidoc-training-side"
 
@@ -32,7 +30,8 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
     Raises:
         UserError: the corpus is unknown, or too small for the recipe.
     """
-    texts = _texts_of_task(data.train) if start.corpus == "task" else _texts_of_corpus(start.corpus, bench)
+    own = [text for example in data.train for text in texts_of(example)]
+    texts = own if start.corpus == "task" else _texts_of_corpus(start.corpus, bench)
     desk = Desk(bench.place, bench.precision, bench.cache)
     whole = replace(source, generates=False)
     made = pretrained(texts, Untrained(whole) if isinstance(start.start, Random) else whole, start.recipe, desk)
@@ -56,15 +55,3 @@ def _texts_of_corpus(name: str, bench: Bench) -> list[str]:
 
     found = embedded(bench.source)
     return [*found.texts, *found.scarce]
-
-
-def _texts_of_task(examples: Sequence[Example]) -> list[str]:
-    """Return what the examples say without their labels, tags, answers and targets."""
-    names = ("text", "text_pair", "context", "question", "source")
-    texts: list[str] = []
-    for example in examples:
-        fields: dict[str, Any] = {name: getattr(example, name, None) for name in names}
-        texts += [str(value) for value in fields.values() if value]
-        words = getattr(example, "words", None)
-        texts += [" ".join(words)] if words else []
-    return texts

@@ -18,7 +18,7 @@ from tlbench.grid import Cell, Condition, StrategyRef
 from tlbench.kinds import kind_named
 from tlbench.setups import Checkpoint
 from tlbench.stages.store import Arrays
-from tlbench.task import Example
+from tlbench.task import Example, texts_of
 
 State = dict[str, torch.Tensor]
 UPSTREAM = StrategyRef("upstream", (), True, "labeled")
@@ -71,19 +71,16 @@ def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData,
     drawn = cell_data(cell, data)
     if data is target.task:
         raise UserError(f"source {cell.condition.task.name!r} is the target itself: name another")
-    held_out = {text for example in target.test for text in _texts(example)}
-    kept = tuple(example for example in drawn.train if not held_out.intersection(_texts(example)))
-    held = tuple(example for example in drawn.validation if not held_out.intersection(_texts(example)))
+    held_out = {text for example in target.test for text in _normal(example)}
+    kept = tuple(example for example in drawn.train if not held_out.intersection(_normal(example)))
+    held = tuple(example for example in drawn.validation if not held_out.intersection(_normal(example)))
     left_out = len(drawn.train) + len(drawn.validation) - len(kept) - len(held)
     return CellData(kept, held, (), data), left_out
 
 
-def _texts(example: Example) -> list[str]:
-    """Return what an example says, normalised; questions and pairs count too."""
-    names = ("text", "text_pair", "context", "question", "source")
-    found = [str(getattr(example, name)) for name in names if getattr(example, name, None)]
-    words = getattr(example, "words", None)
-    return [" ".join(text.lower().split()) for text in (*found, *([" ".join(words)] if words else []))]
+def _normal(example: Example) -> list[str]:
+    """Return an example's texts in lower case, with single spaces."""
+    return [" ".join(text.lower().split()) for text in texts_of(example)]
 
 
 def made_from(cell: Cell, data: CellData, numerics: str) -> dict[str, Any]:
