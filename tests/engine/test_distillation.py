@@ -84,9 +84,9 @@ def test_teachers_differ_in_their_streams_and_see_the_cells_own_labels(
     seen: list[Any] = []
     train = neural.train
 
-    def watched(cell: Cell, data: Any, *given: Any, **named: Any) -> Any:
-        done = train(cell, data, *given, **named)
-        seen.append((named.get("member"), [e.id for e in data.train], len(data.test), done.fitted.curve,
+    def watched(cell: Cell, data: Any, *given: Any) -> Any:
+        done = train(cell, data, *given)
+        seen.append((given[-1].member, [e.id for e in data.train], len(data.test), done.fitted.curve,
                      done.machine.head.weight.detach().clone()))
         return done
 

@@ -101,9 +101,9 @@ def test_target_starts_from_the_source_models_trunk_and_a_fresh_head(
     seen: list[tuple[Machine, dict[str, torch.Tensor], torch.Tensor]] = []
     original = neural.train
 
-    def watched(cell: Cell, data: CellData, source: Any, bench: Any, micro: int, state: Any, **more: Any) -> Any:
-        done = original(cell, data, source, bench, micro, state, **more)
-        seen.append((done.machine, dict(done.machine.trunk.state_dict()), state))
+    def watched(cell: Cell, data: CellData, source: Any, bench: Any, micro: int, before: Any) -> Any:
+        done = original(cell, data, source, bench, micro, before)
+        seen.append((done.machine, dict(done.machine.trunk.state_dict()), before.state))
         return done
 
     monkeypatch.setattr(neural, "train", watched)

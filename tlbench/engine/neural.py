@@ -19,7 +19,7 @@ from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
 from tlbench.engine.reading import read, repeated
-from tlbench.engine.trained import Trained, copies, train
+from tlbench.engine.trained import Before, Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
 from tlbench.learned import Learned
@@ -50,11 +50,11 @@ def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
     used, state = _upstream(cell, data, source, bench, micro)
-    before = _read(cell, data, source, bench)
-    if before:
-        used, source = [*used, before[0]], before[1]
+    reading = _read(cell, data, source, bench)
+    if reading:
+        used, source = [*used, reading[0]], reading[1]
     given = _lesson(cell, data, bench, micro)
-    done = train(cell, data, source, bench, micro, state, given=given)
+    done = train(cell, data, source, bench, micro, Before(state, given))
     bench.clock.lap("train")
     validation = done.predict("validation", data.validation, bench)
     test = done.predict("test", data.test, bench)
@@ -66,8 +66,8 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     used += [Used("", name, labels, False, 0.0, 0.0, 0, 0.0) for name, labels in done.beside.items()]
     if used:
         training["upstream"] = [asdict(one) for one in used]
-    if before:
-        training["unlabeled"] = before[2]
+    if reading:
+        training["unlabeled"] = reading[2]
     model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
     return Learned(validation, test, training, model, _flops(done))
 
@@ -95,7 +95,7 @@ def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | No
     def teach(above: Cell, member: int) -> Trained:
         assert above.condition.model is not None
         model = bench.model(above.condition.model, above.condition.task.kind)
-        return train(above, own, model, bench, micro, member=member)
+        return train(above, own, model, bench, micro, Before(member=member))
 
     given = lesson(cell, data, data.train + copies(cell, data), teach, bench)
     bench.clock.lap("upstream")
@@ -133,7 +133,7 @@ def _upstream(
     def trunk() -> tuple[nn.Module, float]:
         earlier, state = _upstream(above, target, model, bench, micro)
         before.extend(earlier)
-        done = train(above, data, model, bench, micro, state)
+        done = train(above, data, model, bench, micro, Before(state))
         return done.machine.trunk, validation_score(above, data, done.predict("validation", data.validation, bench))
 
     key = made_from(above, data, bench.numerics)

@@ -62,15 +62,23 @@ class Trained:
         return predict(self.machine, examples, encoded, bench.precision, bench.place)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What lies before a training, beside the cell's own examples and model.
+
+    Attributes:
+        state: Weights of an upstream trunk to start from, or `None`.
+        lesson: What teachers say of the training examples, or `None`.
+        member: Number of a teacher, which has random streams of its own; `None` for the cell itself.
+    """
+
+    state: dict[str, torch.Tensor] | None = None
+    lesson: Lesson | None = None
+    member: int | None = None
+
+
 def train(
-    cell: Cell,
-    data: CellData,
-    source: Source,
-    bench: Bench,
-    micro: int,
-    state: dict[str, torch.Tensor] | None = None,
-    member: int | None = None,
-    given: Lesson | None = None,
+    cell: Cell, data: CellData, source: Source, bench: Bench, micro: int, before: Before | None = None
 ) -> Trained:
     """Build the machine of a cell and train it.
 
@@ -80,49 +88,61 @@ def train(
         source: Its model.
         bench: What it runs on.
         micro: Examples that fit into memory at once.
-        state: Weights of an upstream trunk to start from, or `None`.
-        member: Number of a teacher, which has random streams of its own; `None` for the cell itself.
-        given: What teachers say of the training examples, or `None`.
+        before: What it starts from and learns from besides.
 
     Raises:
         UserError: weights or tokenizer cannot be loaded, or do not fit.
     """
-    setup, kind = cell.condition.setup, cell.condition.task.kind
-    suffix = "" if member is None else f"|teacher {member}"
-    purposes = ("init", "head", "adapters", "order", "dropout")
-    seeds = {purpose: stream(cell, purpose + suffix) for purpose in purposes}
+    before = before or Before()
+    setup, kind, lesson = cell.condition.setup, cell.condition.task.kind, before.lesson
+    seeds = _seeds(cell, before.member)
     asked = data.train + copies(cell, data)
-    parts = {"train": given.targets(asked) if given else asked, "validation": data.validation, "test": data.test}
+    parts = {"train": lesson.targets(asked) if lesson else asked, "validation": data.validation, "test": data.test}
     machine, encoded = bench.place.in_step(
-        lambda: _prepared(build(source, setup, kind, data.task.labels, seeds, state), parts, given)
+        lambda: _prepared(build(source, setup, kind, data.task.labels, seeds, before.state), parts, lesson)
     )
     bench.clock.lap("prepare")
-    small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
-    first = Job(
-        encoded["train"],
-        encoded["validation"],
-        setup.phases[0],
-        small,
-        seeds,
-        bench.precision,
-        micro,
-        None if small else _scorer(cell, data, machine, encoded["validation"]),
-        bench.progress,
-        int((encoded["train"].owner < len(data.train)).sum()),
-    )
+    plain = _job(cell, data, machine, encoded, seeds)
     frozen = _frozen_phases(setup)
     to_the_end = frozen == len(setup.phases)
     if frozen:
         encoded = _on_features(machine, encoded, to_the_end, cell, bench)
-    on_features = replace(first, train=encoded["train"], validation=encoded["validation"])
+    plain = replace(plain, precision=bench.precision, micro_batch=micro, progress=bench.progress)
+    on_features = replace(plain, train=encoded["train"], validation=encoded["validation"])
     streams = Streams(cell, data, source, bench, machine)
     jobs = [
-        replace(on_features if i < frozen else first, phase=phase, sides=streams.sides(phase))
+        replace(on_features if i < frozen else plain, phase=phase, sides=streams.sides(phase))
         for i, phase in enumerate(setup.phases)
     ]
     fitted = _fit(machine, jobs, bench.place)
-    altered = len(parts["train"]) - len(data.train)
-    return Trained(machine, encoded, fitted, machine.counts(), to_the_end, altered, streams.labels)
+    return Trained(
+        machine, encoded, fitted, machine.counts(), to_the_end, len(asked) - len(data.train), streams.labels
+    )
+
+
+def _seeds(cell: Cell, member: int | None) -> dict[str, int]:
+    """Return the seeds of a training's streams; each teacher has its own."""
+    suffix = "" if member is None else f"|teacher {member}"
+    return {purpose: stream(cell, purpose + suffix) for purpose in ("init", "head", "adapters", "order", "dropout")}
+
+
+def _job(
+    cell: Cell, data: CellData, machine: Machine, encoded: Mapping[str, Encoded], seeds: dict[str, int]
+) -> Job:
+    """Return the first phase's job, on tokens and in full precision."""
+    phase = cell.condition.setup.phases[0]
+    small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
+    return Job(
+        encoded["train"],
+        encoded["validation"],
+        phase,
+        small,
+        seeds,
+        "fp32",
+        phase.recipe.batch_size,
+        None if small else _scorer(cell, data, machine, encoded["validation"]),
+        counted=int((encoded["train"].owner < len(data.train)).sum()),
+    )
 
 
 def _prepared(
