@@ -25,7 +25,8 @@ LAYERS: dict[str, int] = {
     "model": 1, "sources": 1, "grid": 1, "toys": 1, "recipes": 1, "tables": 1, "columns": 1, "corpora": 1,
     # kinds and what is computed from their examples without a model
     "kinds": 2, "transforms": 2, "data": 3, "records": 3, "attempts": 3, "stats": 3, "verdicts": 3, "registry": 3,
-    "datafile": 3, "specs": 4, "gridfile": 5, "planning": 5, "boards": 5, "listing": 5, "published": 5, "checks": 5,
+    "datafile": 3, "specs": 4, "references": 4, "offers": 4,
+    "gridfile": 5, "planning": 5, "boards": 5, "listing": 5, "published": 5, "checks": 5,
     "display": 5,
     # what trains
     "stages": 6, "engine": 7,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any
 
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
-from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
-from tlbench.recipes import default_pretraining, default_setup
-from tlbench.registry import Origin, Registry, known
-from tlbench.setups import ModelRef, Pretrained, Pretraining
+from tlbench.offers import offer_of
+from tlbench.references import model_named, model_ref, task_ref, why_not
+from tlbench.registry import Registry
+from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
 from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
-from tlbench.strategy import Offer, SourceOffer, Strategy, TeacherOffer
+from tlbench.strategy import Offer, Strategy
 from tlbench.task import Budget, Task, TaskRef
 
 DEFAULT_STRATEGIES = ("floor", "linear", "scratch", "finetune", "feature-extraction", "lora")
@@ -80,7 +78,7 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     for model in models:
         _architecture(model, architectures, source, unavailable)
     tasks = _tasks(request, registry, source, unavailable)
-    refs = {task.name: _task_ref(task, registry, source) for task in tasks}
+    refs = {task.name: task_ref(task, registry, source) for task in tasks}
     reasons: dict[str, str] = {}
     conditions: dict[str, tuple[Condition, str | None]] = {}
     for task in tasks:
@@ -92,13 +90,7 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
                     if named and not architecture:
                         continue
                     ref = strategy_ref(parts, registry)
-                    family = architecture.family if architecture else None
-                    offered = Sources(task.suite, architecture, registry, source)
-                    teachers = Teachers(task.kind, budget, architecture, registry, source)
-                    offer = Offer(
-                        task.kind, task.name, family, budget, task.template, offered, teachers,
-                        Corpora(task.suite, source), _reading(architecture),
-                    )
+                    offer = offer_of(task, architecture, budget, registry, source)
                     condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
                     conditions[condition.title] = (condition, reason)
     cells = _ordered([c for c, _ in conditions.values()], request.replicates)
@@ -138,7 +130,7 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
     chosen = []
     for task, outright in [(registry.task(name), outright) for name, outright in names.items()]:
         name = task.name
-        reason = _why_not(task, registry, source)
+        reason = why_not(task, registry, source)
         if reason and outright:
             raise UserError(f"task {name!r} is not available: {reason}")
         if reason:
@@ -146,114 +138,6 @@ def _tasks(request: Request, registry: Registry, source: DataSource, unavailable
         else:
             chosen.append(task)
     return chosen
-
-
-class Sources(Mapping[str, SourceOffer]):
-    """The tasks that a strategy may learn from, for one target and one architecture; read when asked for."""
-
-    def __init__(
-        self, suite: str, architecture: Architecture | None, registry: Registry, source: DataSource
-    ) -> None:
-        """Remember where to look."""
-        self._suite, self._architecture, self._registry, self._source = suite, architecture, registry, source
-
-    def __getitem__(self, name: str) -> SourceOffer:
-        """Return any registered task as a source.
-
-        Raises:
-            KeyError: the model cannot learn it, or it is not available here.
-            UserError: there is no such task.
-        """
-        task = self._registry.task(name)
-        if not self._learnable(task):
-            raise KeyError(name)
-        assert self._architecture is not None
-        setup = default_setup(task.kind, self._architecture.model_type, task.default_budget)
-        return SourceOffer(_task_ref(task, self._registry, self._source), task.default_budget, setup)
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names of the suite's tasks that the model can learn, sorted."""
-        tasks = self._registry.tasks.values()
-        return iter(sorted(t.name for t in tasks if t.suite == self._suite and self._learnable(t)))
-
-    def __len__(self) -> int:
-        """Return their number."""
-        return sum(1 for _ in self)
-
-    def _learnable(self, task: Task) -> bool:
-        family = self._architecture.family if self._architecture else None
-        if family is None or (family == "encoder" and task.kind == "text-generation"):
-            return False
-        return not _why_not(task, self._registry, self._source)
-
-
-class Teachers(Mapping[str, TeacherOffer]):
-    """The models that may teach, for one kind of task and budget; read when asked for."""
-
-    def __init__(
-        self, kind: str, budget: Budget, own: Architecture | None, registry: Registry, source: DataSource
-    ) -> None:
-        """Remember where to look; `own` is the architecture of the model at hand."""
-        self._kind, self._budget, self._own, self._registry, self._source = kind, budget, own, registry, source
-
-    def __getitem__(self, name: str) -> TeacherOffer:
-        """Return a registered model or a Hub id as a teacher; the empty name is the model at hand.
-
-        Raises:
-            KeyError: it cannot learn this kind.
-            UserError: there is no such model here.
-        """
-        model = model_named(name, self._registry) if name else None
-        architecture = model.architecture(self._source.offline) if model else self._own
-        if architecture is None or (architecture.family == "encoder" and self._kind == "text-generation"):
-            raise KeyError(name)
-        setup = default_setup(self._kind, architecture.model_type, self._budget)
-        return TeacherOffer(_model_ref(model, architecture) if model else None, setup)
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names of the registered models."""
-        return iter(sorted(self._registry.models))
-
-    def __len__(self) -> int:
-        """Return their number."""
-        return len(self._registry.models)
-
-
-class Corpora(Mapping[str, Mapping[str, Any]]):
-    """The unlabelled text of a suite's domain; its identity is read when asked for."""
-
-    def __init__(self, suite: str, source: DataSource) -> None:
-        """Remember where to look."""
-        self._names = ("embedded",) if suite in ("embedded", "applications") else ()
-        self._source = source
-
-    def __getitem__(self, name: str) -> Mapping[str, Any]:
-        """Return what pins the rows of a corpus.
-
-        Raises:
-            KeyError: it is not of this suite's domain.
-        """
-        if name not in self._names:
-            raise KeyError(name)
-        from tlbench.corpora import apidoc, interface
-
-        return {**apidoc.identity(self._source), **interface.identity(self._source)}
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names."""
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        """Return their number."""
-        return len(self._names)
-
-
-def _reading(architecture: Architecture | None) -> tuple[Pretraining, Pretraining] | None:
-    """Return how a model is pre-trained further, and from random weights."""
-    if architecture is None:
-        return None
-    family, model_type = architecture.family, architecture.model_type
-    return default_pretraining(family, model_type, True), default_pretraining(family, model_type, False)
 
 
 def _with_sources(
@@ -280,64 +164,6 @@ def _with_sources(
 
 def _has_source(part: Strategy) -> bool:
     return any(field.name == "source" for field in fields(part))  # type: ignore[arg-type]
-
-
-def _why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
-    """Return why a task cannot be used here; a fault of its plugin is a reason too and stops nothing else."""
-    try:
-        reason = task.unavailable(source)
-        if not reason:
-            _task_ref(task, registry, source)
-    except UserError as error:
-        return str(error)
-    except Exception as error:
-        origin = registry.origin("tasks", task.name).title
-        return f"its plugin {origin} is faulty ({type(error).__name__}: {error}): correct the plugin"
-    return reason
-
-
-def _task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
-    usual, written = kind_named(task.kind), task.languages[-1] if task.languages else ""
-    kind = usual.spoken(written)
-    if task.metric and task.metric not in {metric.name for metric in kind.metrics}:
-        known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
-    metric = kind.metric(task.metric)
-    if not metric.higher_is_better:
-        raise UserError(
-            f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
-            "primary: choose one where higher is better"
-        )
-    return TaskRef(
-        task.name,
-        task.version,
-        task.kind,
-        metric.name,
-        task.test_cap,
-        dict(task.identity(source)),
-        registry.origin("tasks", task.name).source,
-        "" if kind is usual else written,
-    )
-
-
-def model_named(name: str, registry: Registry) -> Model:
-    """Return a registered model, or make one of a folder or a Hub id."""
-    if name in registry.models:
-        return registry.models[name]
-    path = Path(name).expanduser()
-    if path.is_dir():
-        model = Model(name=path.resolve().name, reference=str(path.resolve()))
-    elif name.startswith(("package:", ".", "/", "~")) or "/" in name:
-        model = Model(name=name, reference=name)
-    else:
-        model = known(registry.models, name, "model")
-    other = registry.models.setdefault(model.name, model)
-    if other != model:
-        raise UserError(
-            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the "
-            "folder"
-        )
-    registry.origins["models", model.name] = Origin("given with --models")
-    return model
 
 
 def _default_models(kind: str, registry: Registry) -> list[Model]:
@@ -371,20 +197,14 @@ def _condition(
 ) -> tuple[Condition, str | None]:
     model_type = architecture.model_type if architecture else None
     setup, reason = resolve(parts, offer, model_type), unsupported(parts, offer)
-    model_ref = None
-    if model and architecture:
-        model_ref = _model_ref(model, architecture)
-    condition = Condition(task, model_ref, ref, setup, offer.budget, request.precision)
+    reference = model_ref(model, architecture) if model and architecture else None
+    condition = Condition(task, reference, ref, setup, offer.budget, request.precision)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (
             f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "
             "code), so it can only start at random"
         )
     return condition, reason
-
-
-def _model_ref(model: Model, architecture: Architecture) -> ModelRef:
-    return ModelRef(model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity)
 
 
 def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:

@@ -165,7 +165,7 @@ def start_of(order: Order, source: DataSource) -> Start:
         return order.shape
     from tlbench.engine.families import Source
     from tlbench.engine.pretraining.start import Untrained
-    from tlbench.planning import model_named
+    from tlbench.references import model_named
     from tlbench.workshop import PluginSpec, open_registry
 
     model = model_named(order.model, open_registry(PluginSpec()))

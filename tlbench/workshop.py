@@ -73,7 +73,7 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     from tlbench.cells import Shop
     from tlbench.engine.place import Place
     from tlbench.engine.precision import choose
-    from tlbench.planning import model_named
+    from tlbench.references import model_named
 
     quiet()
     if torch.cuda.is_available():

@@ -1,0 +1,81 @@
+"""Names to references: the tasks and models that a cell holds, and why one cannot be used here. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlbench.errors import UserError
+from tlbench.kinds import kind_named
+from tlbench.model import Architecture, Model
+from tlbench.registry import Origin, Registry, known
+from tlbench.setups import ModelRef
+from tlbench.sources import DataSource
+from tlbench.task import Task, TaskRef
+
+
+def why_not(task: Task, registry: Registry, source: DataSource) -> str | None:
+    """Return why a task cannot be used here; a fault of its plugin is a reason too and stops nothing else."""
+    try:
+        reason = task.unavailable(source)
+        if not reason:
+            task_ref(task, registry, source)
+    except UserError as error:
+        return str(error)
+    except Exception as error:
+        origin = registry.origin("tasks", task.name).title
+        return f"its plugin {origin} is faulty ({type(error).__name__}: {error}): correct the plugin"
+    return reason
+
+
+def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
+    """Return a task as data.
+
+    Raises:
+        UserError: its metric is unknown, or an error measure.
+    """
+    usual, written = kind_named(task.kind), task.languages[-1] if task.languages else ""
+    kind = usual.spoken(written)
+    if task.metric and task.metric not in {metric.name for metric in kind.metrics}:
+        known({metric.name: metric for metric in kind.metrics}, task.metric, f"metric of task {task.name!r}")
+    metric = kind.metric(task.metric)
+    if not metric.higher_is_better:
+        raise UserError(
+            f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
+            "primary: choose one where higher is better"
+        )
+    return TaskRef(
+        task.name,
+        task.version,
+        task.kind,
+        metric.name,
+        task.test_cap,
+        dict(task.identity(source)),
+        registry.origin("tasks", task.name).source,
+        "" if kind is usual else written,
+    )
+
+
+def model_named(name: str, registry: Registry) -> Model:
+    """Return a registered model, or make one of a folder or a Hub id."""
+    if name in registry.models:
+        return registry.models[name]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        model = Model(name=path.resolve().name, reference=str(path.resolve()))
+    elif name.startswith(("package:", ".", "/", "~")) or "/" in name:
+        model = Model(name=name, reference=name)
+    else:
+        model = known(registry.models, name, "model")
+    other = registry.models.setdefault(model.name, model)
+    if other != model:
+        raise UserError(
+            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the "
+            "folder"
+        )
+    registry.origins["models", model.name] = Origin("given with --models")
+    return model
+
+
+def model_ref(model: Model, architecture: Architecture) -> ModelRef:
+    """Return what identifies a model in a cell."""
+    return ModelRef(model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity)
