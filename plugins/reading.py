@@ -7,8 +7,24 @@ from dataclasses import dataclass, replace
 from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy
 
 
+class _Reads(Strategy):
+    """A strategy that starts from weights which have read unlabelled text."""
+
+    tokens: int
+    external_data = "unlabeled"
+    writes = frozenset({"weights"})
+
+    def _after(self, start: Pretrained | Random, corpus: str, setup: Setup, offer: Offer) -> Setup:
+        """Return the Setup that starts from what reading a corpus makes of a start."""
+        if offer.reading is None:
+            return setup
+        further, fresh = offer.reading
+        recipe = replace(fresh if isinstance(start, Random) else further, tokens=self.tokens)
+        return replace(setup, weights=Continued(start, corpus, offer.corpora.get(corpus, {}), recipe))
+
+
 @dataclass(frozen=True)
-class TaskAdaptive(Strategy):
+class TaskAdaptive(_Reads):
     """Pre-train further on the task's own training text, then fine-tune (TAPT, Gururangan et al. 2020, 2004.10964).
 
     The text is that of the target's whole training side without any label, more than the cell's own examples;
@@ -26,19 +42,14 @@ class TaskAdaptive(Strategy):
 
     name = "tapt"
     summary = "pre-train further on the task's unlabelled training text, then fine-tune"
-    external_data = "unlabeled"
-    writes = frozenset({"weights"})
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from weights that have read the task's text."""
-        if offer.reading is None:
-            return setup
-        recipe = replace(offer.reading[0], tokens=self.tokens)
-        return replace(setup, weights=Continued(Pretrained(), "task", {}, recipe))
+        return self._after(Pretrained(), "task", setup, offer)
 
 
 @dataclass(frozen=True)
-class DomainAdaptive(Strategy):
+class DomainAdaptive(_Reads):
     """Pre-train further on unlabelled text of the domain, then fine-tune (DAPT, Gururangan et al. 2020, 2004.10964).
 
     For the embedded tasks the domain is the training side of the embedded corpora. A model that has read it before
@@ -55,15 +66,11 @@ class DomainAdaptive(Strategy):
 
     name = "dapt"
     summary = "pre-train further on the domain's unlabelled text, then fine-tune"
-    external_data = "unlabeled"
-    writes = frozenset({"weights"})
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from weights that have read the domain's text."""
         for name in offer.corpora:
-            if offer.reading is not None:
-                recipe = replace(offer.reading[0], tokens=self.tokens)
-                return replace(setup, weights=Continued(Pretrained(), name, offer.corpora[name], recipe))
+            return self._after(Pretrained(), name, setup, offer)
         return setup
 
     def unsupported(self, offer: Offer) -> str | None:
@@ -72,7 +79,7 @@ class DomainAdaptive(Strategy):
 
 
 @dataclass(frozen=True)
-class SelfPretrain(Strategy):
+class SelfPretrain(_Reads):
     """Pre-train random weights on the task's own training text only, then fine-tune (Krishna et al. 2023, 2209.14389).
 
     What the objective gives without any text from outside: the row between `scratch` and `finetune`. Architecture
@@ -89,12 +96,7 @@ class SelfPretrain(Strategy):
 
     name = "self-pretrain"
     summary = "random weights, pre-trained on the task's own unlabelled text, then fine-tuned"
-    external_data = "unlabeled"
-    writes = frozenset({"weights"})
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from random weights that have read the task's text."""
-        if offer.reading is None:
-            return setup
-        recipe = replace(offer.reading[1], tokens=self.tokens)
-        return replace(setup, weights=Continued(Random(), "task", {}, recipe))
+        return self._after(Random(), "task", setup, offer)

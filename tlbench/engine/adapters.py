@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tlbench.engine.dropout import replace_dropout
-from tlbench.errors import UserError
+from tlbench.errors import UnsupportedError
 from tlbench.setups import Adapter, Lora, Peft
 
 _QUERY_VALUE = {
@@ -64,7 +64,7 @@ def add_adapter(trunk: nn.Module, adapter: Adapter, model_type: str, seed: int) 
         seed: Seed of the adapters' random weights.
 
     Raises:
-        UserError: the method is not known for this architecture, or its settings are refused.
+        UnsupportedError: the method is not known for this architecture, or its settings are refused.
     """
     from peft import get_peft_model
 
@@ -77,7 +77,7 @@ def add_adapter(trunk: nn.Module, adapter: Adapter, model_type: str, seed: int) 
             adapted: nn.Module = get_peft_model(trunk, config)
         except (ValueError, TypeError) as error:
             name = adapter.method if isinstance(adapter, Peft) else "lora"
-            raise UserError(f"PEFT method {name!r} refuses architecture {model_type!r}: {error}") from error
+            raise UnsupportedError(f"PEFT method {name!r} refuses architecture {model_type!r}: {error}") from error
     if not torch.cuda.is_available():
         replace_dropout(adapted)
     return adapted
@@ -113,12 +113,12 @@ def _other(adapter: Peft, model_type: str) -> Any:
         "ln-tuning": lambda: (peft.LNTuningConfig, {"target_modules": _NORMS.get(model_type, ["LayerNorm"])}),
     }
     if adapter.method not in methods:
-        raise UserError(f"PEFT method {adapter.method!r} is not known here: use one of {', '.join(methods)}")
+        raise UnsupportedError(f"PEFT method {adapter.method!r} is not known here: use one of {', '.join(methods)}")
     config, usual = methods[adapter.method]()
     try:
         return config(**{**usual, **adapter.config})
     except (TypeError, ValueError) as error:
-        raise UserError(f"PEFT method {adapter.method!r} refuses {dict(adapter.config)!r}: {error}") from error
+        raise UnsupportedError(f"PEFT method {adapter.method!r} refuses {dict(adapter.config)!r}: {error}") from error
 
 
 def _ia3(model_type: str) -> dict[str, Any]:
@@ -136,5 +136,5 @@ def _targets(model_type: str, adapter: Peft) -> list[str]:
 
 def _known(table: Mapping[str, list[str]], model_type: str, what: str, instead: str) -> list[str]:
     if model_type not in table:
-        raise UserError(f"{what} is not known for architecture {model_type!r}: use {instead}")
+        raise UnsupportedError(f"{what} is not known for architecture {model_type!r}: use {instead}")
     return table[model_type]

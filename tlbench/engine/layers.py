@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from tlbench.errors import UserError
+from tlbench.errors import UnsupportedError
 
 _EMBEDDING = re.compile(r"(^|\.)(embeddings?|shared|embed_tokens|embed_positions|wte|wpe|lm_head|word_embedding)(\.|$)")
 
@@ -34,11 +34,11 @@ def layer_groups(trunk: nn.Module) -> list[list[str]]:
     lies behind the last block.
 
     Raises:
-        UserError: the architecture has no list of blocks that its configuration counts.
+        UnsupportedError: the architecture has no list of blocks that its configuration counts.
     """
     lists = stacks(trunk)
     if not lists:
-        raise UserError(
+        raise UnsupportedError(
             f"architecture {trunk.config.model_type!r} has no list of blocks that its configuration counts, so its "  # type: ignore[union-attr]
             "layers cannot be told apart: take a strategy that treats all layers alike"
         )
@@ -65,10 +65,10 @@ def shorten(config: Any, layers: int) -> None:
     """Make a configuration count `layers` blocks in each stack.
 
     Raises:
-        UserError: the architecture does not say how many blocks it has.
+        UnsupportedError: the architecture does not say how many blocks it has.
     """
     if not getattr(config, "num_hidden_layers", None):
-        raise UserError(
+        raise UnsupportedError(
             f"architecture {config.model_type!r} does not say how many layers it has, so it cannot be built smaller"
         )
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
@@ -89,7 +89,7 @@ def tie(trunk: nn.Module, distinct: int) -> None:
         distinct: Runs of each stack; at most the number of its blocks.
 
     Raises:
-        UserError: the architecture has no list of blocks.
+        UnsupportedError: the architecture has no list of blocks.
     """
     if not stacks(trunk):
         layer_groups(trunk)

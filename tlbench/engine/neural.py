@@ -63,7 +63,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
     if given:
         used.append(_taught(cell, given))
-    used += [Used("", name, labels, False, 0.0, 0.0, 0, 0.0) for name, labels in done.beside.items()]
+    used += done.beside
     if used:
         training["upstream"] = [asdict(one) for one in used]
     if reading:
@@ -83,7 +83,8 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     name = "the task's text" if start.corpus == "task" else f"the {start.corpus} corpora"
     spent = min(made.seconds, time.perf_counter() - began)
     title = f"{name}, read again" if repeated(start, source) else name
-    return Used(made.folder.name[:16], title, 0, True, made.seconds, spent, 0, 0.0), model, texts
+    used = Used(title, stage=made.folder.name[:16], shared=True, seconds=made.seconds, spent=spent)
+    return used, model, texts
 
 
 def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | None:
@@ -107,7 +108,8 @@ def _taught(cell: Cell, given: Lesson) -> Used:
     teacher = cell.condition.setup.teacher
     assert teacher is not None
     name = teacher.model.name if teacher.model else "the student's model"
-    return Used(given.stage, f"teacher: {teacher.members} x {name}", 0, False, given.seconds, given.spent, 0, 0.0)
+    title = f"teacher: {teacher.members} x {name}"
+    return Used(title, stage=given.stage, seconds=given.seconds, spent=given.spent)
 
 
 def _upstream(

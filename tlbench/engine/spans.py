@@ -11,7 +11,7 @@ from torch import nn
 
 from tlbench.engine.encoding import Encoded, Floats, Ragged
 from tlbench.engine.forms import Batch, Form, divergence, ragged_of, softmax, trimmed
-from tlbench.errors import UserError
+from tlbench.errors import UnsupportedError
 from tlbench.strategy import Prediction
 from tlbench.task import QuestionExample, Span
 
@@ -100,10 +100,10 @@ class SpanForm(Form):
         """Return encoded windows that carry the teachers' distributions.
 
         Raises:
-            UserError: the teachers cut the texts into other windows or tokens than the student.
+            UnsupportedError: the teachers cut the texts into other windows or tokens than the student.
         """
         if [len(row) for row in taught] != encoded.tokens.lengths.tolist():
-            raise UserError(
+            raise UnsupportedError(
                 "answers can only be distilled between models with one tokenizer: take a teacher with the student's"
             )
         return super().learns(encoded, taught)

@@ -9,7 +9,7 @@ from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Side
 from tlbench.engine.machine import Machine, beside
-from tlbench.engine.upstream import source_cell, source_data
+from tlbench.engine.upstream import Used, source_cell, source_data
 from tlbench.grid import Cell, stream
 from tlbench.setups import Checkpoint, Phase, Stream
 
@@ -18,12 +18,12 @@ class Streams:
     """The streams beside one machine; each is made once, however many phases use it.
 
     Attributes:
-        labels: Labels of each task that is learned beside the target.
+        used: Each task that is learned beside the target, as the record tells it.
     """
 
     def __init__(self, cell: Cell, data: CellData, source: Source, bench: Bench, machine: Machine) -> None:
         """Remember the target."""
-        self.labels: dict[str, int] = {}
+        self.used: list[Used] = []
         self._cell, self._data, self._source, self._bench, self._machine = cell, data, source, bench, machine
         self._made: dict[str, Side] = {}
 
@@ -41,12 +41,12 @@ class Streams:
         if name not in self._made:
             # A stream draws its labels as a source model does, anew for each replicate; texts of the test go.
             above = source_cell(self._cell, Checkpoint(each.task, each.budget, each.setup, shared=False))
-            drawn, _ = source_data(above, self._bench.data(each.task), self._data)
+            drawn, left_out = source_data(above, self._bench.data(each.task), self._data)
             source = replace(self._source, generates=each.task.kind == "text-generation")
             recipe = each.setup.phases[0].recipe
             machine = beside(
                 self._machine, source, each.task.kind, drawn.task.labels, recipe, stream(above, "head")
             )
-            self.labels[name] = len(drawn.train)
+            self.used.append(Used(name, len(drawn.train), left_out=left_out))
             self._made[name] = Side(machine, machine.form.encode(drawn.train))
         return self._made[name]

@@ -20,6 +20,7 @@ from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
 from tlbench.engine.predict import features, predict
 from tlbench.engine.streams import Streams
+from tlbench.engine.upstream import Used
 from tlbench.grid import PROTOCOL, Cell, stream
 from tlbench.kinds import kind_named
 from tlbench.setups import Pretrained, Setup
@@ -42,7 +43,7 @@ class Trained:
         counts: How many weights there are and how many of them moved in the last phase.
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
-        beside: Tasks learned at the same time, with their labels.
+        beside: Tasks learned at the same time.
     """
 
     machine: Machine
@@ -51,7 +52,7 @@ class Trained:
     counts: dict[str, int]
     features: bool
     copies: int
-    beside: dict[str, int]
+    beside: tuple[Used, ...]
 
     def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
         """Return the predictions on one part, in task space; none for a part without examples."""
@@ -116,7 +117,7 @@ def train(
     ]
     fitted = _fit(machine, jobs, bench.place)
     return Trained(
-        machine, encoded, fitted, machine.counts(), to_the_end, len(asked) - len(data.train), streams.labels
+        machine, encoded, fitted, machine.counts(), to_the_end, len(asked) - len(data.train), tuple(streams.used)
     )
 
 
