@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -169,14 +168,10 @@ def _training(setup: Setup, micro: int, done: Trained) -> dict[str, Any]:
 
 
 def _flops(done: Trained) -> float:
-    """Return 2 operations per weight and token forward and 4 backward (Kaplan 2020); attention left out."""
-    counts: Mapping[str, int] = done.counts
-    total, moving = counts["params_total"], counts["params_trainable"]
-    seen_once = sum(float(part.tokens.lengths.sum()) for part in done.encoded.values())
-    if done.features:
-        return 2.0 * total * seen_once + 6.0 * moving * done.fitted.tokens_seen
-    tested = float(done.encoded["test"].tokens.lengths.sum())
-    return (4.0 * total + 2.0 * moving) * done.fitted.tokens_seen + 2.0 * total * tested
+    """Return the operations of training, of making frozen features once, and of predicting the test part."""
+    cached = {name for name, part in done.encoded.items() if part.hidden is not None}
+    passed = sum(float(done.encoded[name].tokens.lengths.sum()) for name in cached | {"test"})
+    return done.flops + 2.0 * done.counts["params_total"] * passed
 
 
 def stage_store(cache: Path) -> StageStore:

@@ -40,6 +40,7 @@ class Trained:
         machine: The machine, in eval mode.
         encoded: Its examples by part, with frozen features where a phase used them.
         fitted: What training reports.
+        flops: Floating-point operations of training, estimated.
         counts: How many weights there are and how many of them moved in the last phase.
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
@@ -49,6 +50,7 @@ class Trained:
     machine: Machine
     encoded: dict[str, Encoded]
     fitted: Fitted
+    flops: float
     counts: dict[str, int]
     features: bool
     copies: int
@@ -115,9 +117,9 @@ def train(
         replace(on_features if i < frozen else plain, phase=phase, sides=streams.sides(phase))
         for i, phase in enumerate(setup.phases)
     ]
-    fitted = _fit(machine, jobs, bench.place)
+    fitted, flops = _fit(machine, jobs, bench.place)
     return Trained(
-        machine, encoded, fitted, machine.counts(), to_the_end, len(asked) - len(data.train), tuple(streams.used)
+        machine, encoded, fitted, flops, machine.counts(), to_the_end, len(asked) - len(data.train), tuple(streams.used)
     )
 
 
@@ -199,14 +201,22 @@ def _frozen_phases(setup: Setup) -> int:
     return next((i for i, phase in enumerate(setup.phases) if phase.trainable != "head"), len(setup.phases))
 
 
-def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> Fitted:
-    """Train phase after phase and add up what they report."""
-    total = Fitted()
+def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, float]:
+    """Train phase after phase and return what they report together, and the floating-point operations of it.
+
+    2 per weight and token forward and 4 backward (Kaplan 2020, arXiv:2001.08361), attention left out; on frozen
+    features only the weights that move.
+    """
+    total, flops = Fitted(), 0.0
     for number, job in enumerate(jobs):
         if number:
             machine.release(job.phase.trainable)
         seeds = {purpose: (seed + number) % 2**63 for purpose, seed in job.seeds.items()}
         fitted = fit(machine, replace(job, seeds=seeds), place)
+        weights = machine.counts()
+        moving = weights["params_trainable"]
+        each = 6.0 * moving if job.train.hidden is not None else 4.0 * weights["params_total"] + 2.0 * moving
+        flops += each * fitted.tokens_seen
         shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
         total = replace(
             fitted,
@@ -217,7 +227,7 @@ def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> Fitted:
             seconds=total.seconds + fitted.seconds,
             curve=[*total.curve, *shifted],
         )
-    return total
+    return total, flops
 
 
 def _with_features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> Encoded:
