@@ -91,7 +91,7 @@ class Offer:
             whole = found.task.kind == "text-generation" and self.kind != "text-generation"
             return found.task.name != self.task and not (beside and whole)
 
-        found = [self.sources.get(name) for name in (self.sources if names == "auto" else names.split("|"))]
+        found = [self.sources.get(name) for name in (self.sources if names == "auto" else _split(names))]
         fitting = [one for one in found if one is not None and fits(one)]
         if names == "auto":
             fitting = sorted(fitting, key=_labels)[-1:]
@@ -99,14 +99,18 @@ class Offer:
 
     def refused(self, names: str, beside: bool = False) -> str | None:
         """Return why source tasks that a user names cannot be learned, in one sentence, or `None`."""
-        if self.task in names.split("|"):
+        if self.task in _split(names):
             return "the source is the target itself"
-        if len(self.chosen(names, beside)) == len(names.split("|")):
+        if len(self.chosen(names, beside)) == len(_split(names)):
             return None
         place = "beside" if beside else "before"
         if names == "auto":
             return f"no other task is there that this model can learn {place} the target"
         return f"{names!r} names a task that this model cannot learn {place} the target"
+
+
+def _split(names: str) -> list[str]:
+    return list(dict.fromkeys(names.split("|")))
 
 
 def _labels(source: SourceOffer) -> tuple[float, str]:

@@ -27,7 +27,7 @@ from tlbench.setups import FixedSteps, Mixture, Phase, Recipe, Setup
 SEEDS = {"init": 1, "head": 2, "adapters": 3, "order": 4, "dropout": 5}
 COMBINATIONS = [
     ("text-classification", "encoder", "toy-names"),
-    ("question-answering", "encoder", "toy-score|toy-topic"),
+    ("question-answering", "encoder", "toy-score|toy-topic|toy-score"),
     ("token-classification", "decoder", "toy-where"),
     ("text-generation", "decoder", "toy-topic"),
     ("text-generation", "encoder-decoder", "toy-names"),
