@@ -199,6 +199,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     offline: bool = False,
     sources: str | Sequence[str] = (),
+    label_noise: float = 0.0,
 ) -> pd.DataFrame:
     """Run every model x strategy x task combination and return the board's rows.
 
@@ -215,6 +216,7 @@ def run(
         plugins: Python files with tasks or strategies.
         offline: Never open a socket.
         sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
+        label_noise: Share of the training and validation labels that is made wrong.
 
     Returns:
         One row per condition, as `tlbench.board` returns them.
@@ -223,7 +225,8 @@ def run(
         UserError: wrong usage; one sentence.
     """
     request = Request(
-        _names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite, sources=_names(sources)
+        _names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite, sources=_names(sources),
+        label_noise=label_noise,
     )
     source = DataSource(mirror=Path(mirror) if mirror else None, offline=offline)
     ran = execute(request, Options(Path(out), workers=workers), source, PluginSpec(tuple(map(Path, plugins))))
@@ -250,6 +253,7 @@ def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
         given.get("replicates", usual.replicates),
         given.get("suite", usual.suite),
         sources=_names(given.get("sources", ())),
+        label_noise=given.get("label_noise", 0.0),
     )
     registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
     keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlbench.canonical import digest, plain
 from tlbench.data import CellData, TaskData, cell_data, task_data, without_answer
 from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
-from tlbench.grid import Cell, stream
+from tlbench.grid import Cell, Condition, stream
 from tlbench.kinds import Kind, kind_named
 from tlbench.learned import Learned
 from tlbench.model import Model
@@ -235,7 +235,8 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
     task = _task_facts(cell, shop, data)
     subset = data.fingerprint if data else ""
     comparability = digest(
-        [condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"], condition.budget],
+        [condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"], condition.budget,
+         *([condition.label_noise] if condition.label_noise else [])],
         24,
     )
     model = _model_facts(cell, shop, learned)
@@ -252,6 +253,7 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
             "validation": len(data.validation) if data else 0,
             "subset_fingerprint": subset,
             "unlabeled": int(learned.training.get("unlabeled", 0)) if learned else 0,
+            **_noise_facts(condition, data),
         },
         "model": model,
         "strategy": {**plain(condition.strategy), "uses_model": condition.model is not None},
@@ -268,6 +270,12 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
         "pairing": digest([comparability, subset, numerics["class"]], 24),
         "cost_key": digest([environment["hardware"], numerics["dtype"], shop.place.world], 24),
     }
+
+
+def _noise_facts(condition: Condition, data: CellData | None) -> dict[str, Any]:
+    if not condition.label_noise:
+        return {}
+    return {"label_noise": condition.label_noise, "wrong_labels": data.wrong_labels if data else 0}
 
 
 def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]:

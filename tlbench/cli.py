@@ -129,6 +129,8 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="A,B",
                 help="Source tasks of strategies that have one (all: every task of the suite), each once.",
             ),
+            click.option("--label-noise", default=0.0, metavar="SHARE",
+                         help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
             click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
             click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
             click.option(
@@ -352,6 +354,7 @@ def _request(given: dict[str, Any]) -> Any:
         given["suite"],
         given["precision"],
         tuple(split_outside(given["sources"], ",")),
+        given["label_noise"],
     )
     return request, DataSource(mirror=mirror, offline=given["offline"], any_rows=given["any_rows"]), _plugins(given)
 

@@ -17,6 +17,7 @@ from tlbench.errors import UserError
 from tlbench.grid import PROTOCOL, Cell, subset
 from tlbench.kinds import Kind, kind_named
 from tlbench.model import file_sha256
+from tlbench.noise import with_wrong_labels
 from tlbench.sources import DataSource
 from tlbench.task import Example, QuestionExample, Span, Splits, Task, TaskRef, TextExample, TokenExample
 
@@ -51,18 +52,29 @@ class TaskData:
 
 @dataclass(frozen=True)
 class CellData:
-    """The examples of one cell."""
+    """The examples of one cell.
+
+    Attributes:
+        train: What it learns from.
+        validation: What it selects on.
+        test: What is scored.
+        task: Where they are drawn from.
+        label_noise: Expected share of wrong labels among the first two.
+        wrong_labels: How many are wrong.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     task: TaskData
+    label_noise: float = 0.0
+    wrong_labels: int = 0
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash of the ids drawn; paired cells have the same one."""
-        ids = [[example.id for example in part] for part in (self.train, self.validation)]
-        return digest(ids, 32)
+        """Return the hash of the ids drawn, and of the noise in their labels; paired cells have the same one."""
+        ids: list[Any] = [[example.id for example in part] for part in (self.train, self.validation)]
+        return digest([*ids, self.label_noise] if self.label_noise else ids, 32)
 
 
 def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
@@ -102,6 +114,7 @@ def cell_data(cell: Cell, data: TaskData) -> CellData:
 
     Raises:
         UserError: the budget asks for more labels than the task has.
+        UnsupportedError: the cell wants wrong labels where they have no meaning.
     """
     budget = cell.condition.budget
     if budget != "full" and budget > len(data.train):
@@ -109,7 +122,17 @@ def cell_data(cell: Cell, data: TaskData) -> CellData:
                         f"({len(data.train)}): give a smaller one or 'full'")
     train, validation = subset(cell, [example.id for example in data.train], bool(data.validation))
     held = tuple(data.train[i] for i in validation) or data.validation
-    return CellData(tuple(data.train[i] for i in train), held, data.test, data)
+    drawn = CellData(tuple(data.train[i] for i in train), held, data.test, data)
+    return _with_noise(cell, drawn) if cell.condition.label_noise else drawn
+
+
+def _with_noise(cell: Cell, drawn: CellData) -> CellData:
+    """Return the cell's examples with its share of wrong labels."""
+    spoilt = [
+        with_wrong_labels(cell, part, drawn.train, drawn.task.labels) for part in (drawn.train, drawn.validation)
+    ]
+    wrong = sum(count for _, count in spoilt)
+    return CellData(spoilt[0][0], spoilt[1][0], drawn.test, drawn.task, cell.condition.label_noise, wrong)
 
 
 def _prepare(splits: Splits, kind: Kind, ref: TaskRef) -> TaskData:

@@ -68,19 +68,16 @@ class Display:
     def finished(self, record: Record) -> None:
         """Print one line for a finished cell, and now and then the table."""
         number, total = self.place.get(record.key, (0, 0))
-        condition = record.cell["condition"]
-        model = condition["model"]["name"] if condition["model"] else "-"
-        name = f"{condition['task']['name']} @{condition['budget']} | {model} | {condition['strategy']['name']}"
         self.console.print(
-            f"[{number}/{total}] {name} | r{record.replicate}  {self._result(record)}  {record.key[:8]}",
+            f"[{number}/{total}] {record.title} | r{record.replicate}  {self._result(record)}  {record.key[:8]}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
         if record.evaluation:
             value = record.evaluation.metrics[record.evaluation.primary]["value"]
-            row = f"{model} | {condition['strategy']['name']}"
-            self.scores[row][f"{condition['task']['name']} @{condition['budget']}"].append(value)
+            column, row = record.title.split(" | ", 1)
+            self.scores[row][column].append(value)
             self.changed = True
         if time.monotonic() - self.shown > _TABLE_EVERY and self.changed:
             self._show()

@@ -124,10 +124,7 @@ def _known(records: Sequence[Record]) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     for record in records:
         if record.status in ("ok", "collapsed") and not record.cost["contended"]:
-            condition = record.cell["condition"]
-            model = condition["model"]["name"] if condition["model"] else "-"
-            title = f"{condition['task']['name']} @{condition['budget']} | {model} | {condition['strategy']['name']}"
-            times.setdefault(title, []).append(record.cost["seconds"]["total"])
+            times.setdefault(record.title, []).append(record.cost["seconds"]["total"])
     return {title: statistics.mean(found) for title, found in times.items()}
 
 

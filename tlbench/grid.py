@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tlbench.canonical import digest
+from tlbench.canonical import added, digest
 from tlbench.setups import ModelRef, Setup
 from tlbench.strategy import ExternalData
 from tlbench.task import Budget, TaskRef
@@ -53,12 +53,18 @@ class Condition:
     budget: Budget
     precision: PrecisionPolicy = "auto"
     protocol: str = PROTOCOL
+    label_noise: float = added(0.0)
 
     @property
     def title(self) -> str:
         """Name the condition for people."""
         model = self.model.name if self.model else "-"
-        return f"{self.task.name} @{self.budget} | {model} | {self.strategy.name}"
+        return f"{self.task.name} @{labels_name(self.budget, self.label_noise)} | {model} | {self.strategy.name}"
+
+
+def labels_name(budget: Budget, label_noise: float = 0.0) -> str:
+    """Name the labels of a condition: `300`, or `300~0.1` where a tenth of them is made wrong."""
+    return f"{budget}~{label_noise:g}" if label_noise else f"{budget}"
 
 
 @dataclass(frozen=True)

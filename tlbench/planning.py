@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
 from tlbench.model import Architecture, Model
+from tlbench.noise import reason_against
 from tlbench.offers import offer_of
 from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
@@ -34,6 +35,7 @@ class Request:
         precision: Precision policy.
         sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
             task that the model can learn of the target's suite. Empty leaves what the strategies say.
+        label_noise: Share of each task's training and validation labels that is made wrong, from 0 to below 1.
     """
 
     tasks: tuple[str, ...] = ("all",)
@@ -44,6 +46,7 @@ class Request:
     suite: str = "embedded"
     precision: PrecisionPolicy = "auto"
     sources: tuple[str, ...] = ()
+    label_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
 def _check_numbers(request: Request) -> None:
     if request.replicates < 1:
         raise UserError(f"--replicates is {request.replicates}: give 1 or more (3 or more for a verdict)")
+    if not 0 <= request.label_noise < 1:
+        raise UserError(f"--label-noise is {request.label_noise:g}: give a share of the labels, from 0 to below 1")
     for budget in request.budgets:
         if budget != "full" and budget < 10:
             raise UserError(f"--budgets holds {budget}: give 10 labels or more, or 'full'")
@@ -198,7 +203,11 @@ def _condition(
     model_type = architecture.model_type if architecture else None
     setup, reason = resolve(parts, offer, model_type), unsupported(parts, offer)
     reference = model_ref(model, architecture) if model and architecture else None
-    condition = Condition(task, reference, ref, setup, offer.budget, request.precision)
+    condition = Condition(
+        task, reference, ref, setup, offer.budget, request.precision, label_noise=request.label_noise
+    )
+    if not reason and request.label_noise:
+        reason = reason_against(task.kind)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (
             f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "

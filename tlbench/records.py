@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tlbench.canonical import digest
 from tlbench.data import write_atomically
 from tlbench.errors import UserError, unwritable
+from tlbench.grid import labels_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,17 @@ class Record(BaseModel):
     pairing: str
     cost_key: str
     attempts: int = 1
+
+    @property
+    def labels(self) -> str:
+        """Name the labels it learned from: their number, and the share made wrong, if any."""
+        return labels_name(self.budget["k"], float(self.budget.get("label_noise", 0.0)))
+
+    @property
+    def title(self) -> str:
+        """Name the condition for people, as `tlbench.grid.Condition.title` does."""
+        model = self.model["name"] if self.model else "-"
+        return f"{self.task['name']} @{self.labels} | {model} | {self.strategy['name']}"
 
     @property
     def condition(self) -> str:

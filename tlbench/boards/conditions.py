@@ -106,6 +106,11 @@ class Comparable:
         return budget
 
     @property
+    def label_noise(self) -> float:
+        """Return the share of labels that was made wrong for all conditions."""
+        return float(self.facts.budget.get("label_noise", 0.0))
+
+    @property
     def evaluated(self) -> list[Record]:
         """Return all records with a score."""
         return [record for condition in self.conditions for record in condition.evaluated.values()]
@@ -170,7 +175,7 @@ def _homes(records: Sequence[Record]) -> dict[tuple[str, str], str]:
 
 
 def _question(record: Record) -> tuple[str, ...]:
-    return str(record.task["name"]), str(record.task["version"]), str(record.budget["k"])
+    return str(record.task["name"]), str(record.task["version"]), record.labels
 
 
 def _conditions(key: str, members: Sequence[Record],
@@ -194,14 +199,14 @@ def _model_name(record: Record) -> str:
     return "-" if record.model is None else str(record.model["name"])
 
 
-def _printing_order(table: Comparable) -> tuple[int, str, float, int, str]:
+def _printing_order(table: Comparable) -> tuple[int, str, float, float, int, str]:
     task = table.facts.task
     kind = KINDS.index(task["kind"]) if task["kind"] in KINDS else len(KINDS)
-    return kind, task["name"], budget_order(table.budget), -len(table.evaluated), table.comparability
+    return kind, task["name"], budget_order(table.budget), table.label_noise, -len(table.evaluated), table.comparability
 
 
 def _named(tables: Sequence[Comparable]) -> list[Comparable]:
-    names = [f"{table.facts.task['name']}@{table.budget}" for table in tables]
+    names = [f"{table.facts.task['name']}@{table.facts.labels}" for table in tables]
     counts, seen = Counter(names), Counter[str]()
     named = []
     for table, name in zip(tables, names, strict=True):

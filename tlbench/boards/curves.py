@@ -55,9 +55,9 @@ def plot(board: Board, folder: Path) -> list[Path]:
 
 
 def _several(board: Board) -> dict[str, list[Table]]:
-    """Return the tables of tasks that have two or more budgets; of several keys at one budget the first."""
+    """Return the tables of right labels of tasks with two or more budgets; of several keys at one the first."""
     found: dict[str, dict[Budget, Table]] = {}
-    for table in board.tables:
+    for table in (table for table in board.tables if not table.label_noise):
         found.setdefault(table.name, {}).setdefault(table.budget, table)
     return {task: list(tables.values()) for task, tables in found.items() if len(tables) > 1}
 

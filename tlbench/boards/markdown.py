@@ -110,6 +110,8 @@ def _caption(table: Table) -> str:
               f"({text.share(table.baseline[1])}), unless a cell names another.")
     train, held = table.task.get("train_labels"), table.task.get("validation_labels")
     labels = f"{train} training and {held} validation labels"
+    if table.label_noise:
+        labels += f", {text.share(table.label_noise)} of them made wrong on purpose"
     return (f"{table.kind}, version {table.task.get('version')}; {table.metric} ({form}); {labels}; {units}; "
             "equality "
             f"margin e = {text.share(table.margin)}. {versus}")

@@ -89,6 +89,7 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Ma
         baseline=next(((row.label, row.score.validation) for row in rows
                        if row.best_baseline and row.score.validation is not None), None),
         rows=tuple(replace(row, below_floor=_below(row, floor)) for row in rows),
+        label_noise=table.label_noise,
     )
 
 

@@ -74,9 +74,7 @@ def _near(store: Store, wanted: str, keys: Sequence[str], ambiguous: bool) -> st
 
 
 def _title(record: Record) -> str:
-    model = record.model["name"] if record.model else "-"
-    return (f"{record.task['name']} @{record.budget['k']} | {model} | {record.strategy['name']} | "
-            f"r{record.replicate}")
+    return f"{record.title} | r{record.replicate}"
 
 
 def _page(store: Store, record: Record) -> list[str]:
@@ -104,7 +102,8 @@ def _facts(record: Record) -> str:
     )
     facts = {
         "task": f"{record.task['name']}, version {record.task['version']}, {record.task['kind']}",
-        "labels": f"{budget['k']} ({budget['train']} training, {budget['validation']} validation)",
+        "labels": f"{budget['k']} ({budget['train']} training, {budget['validation']} validation)"
+        + (f", {budget['wrong_labels']} of them made wrong" if budget.get("label_noise") else ""),
         "model": _model(record),
         "strategy": "; ".join(_part(part) for part in record.strategy["parts"]),
         "time": laps + (" (machine shared)" if cost.get("contended") else ""),

@@ -81,6 +81,7 @@ class Table:
         task: Facts of the task, as records hold them.
         baseline: Label and validation score of the best no-transfer baseline, even if a view hides its row.
         rows: In printing order.
+        label_noise: Share of training and validation labels that was made wrong.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Table:
     task: Mapping[str, Any]
     baseline: tuple[str, float] | None
     rows: tuple[Row, ...]
+    label_noise: float = 0.0
 
 
 @dataclass(frozen=True)

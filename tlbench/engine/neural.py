@@ -90,7 +90,7 @@ def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | No
     """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers."""
     if cell.condition.setup.teacher is None:
         return None
-    own = CellData(data.train, data.validation, (), data.task)  # teachers have no test split to look at
+    own = replace(data, test=())  # teachers have no test split to look at
 
     def teach(above: Cell, member: int) -> Trained:
         assert above.condition.model is not None
