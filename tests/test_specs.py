@@ -147,3 +147,25 @@ def test_model_free_setup_has_no_phase(shelf: Registry) -> None:
     setup: Setup = specs.resolve(specs.parse_strategy("floor", shelf), offer, None)
     assert setup.phases == ()
     assert setup.learner.name == "floor"
+
+
+def test_ablations_leave_out_each_part_of_what_transfers(shelf: Registry) -> None:
+    texts = ("floor", "scratch", "lora", "augment+lora(rank=4)", "finetune")
+    made = specs.with_ablations([specs.parse_strategy(text, shelf) for text in texts], shelf)
+    assert [specs.label(parts) for parts in made] == [
+        "floor", "scratch", "lora", "finetune", "augment+lora(rank=4)", "lora(rank=4)", "augment"
+    ]
+
+
+def test_seed_of_finetuning_redraws_every_stream_and_no_key_without_it(shelf: Registry) -> None:
+    from tlbench.grid import Cell, Condition, StrategyRef, TaskRef, stream
+
+    offer = Offer("text-classification", "toy", "encoder", 100, None)
+    setups = [specs.resolve(specs.parse_strategy(text, shelf), offer, "bert") for text in
+              ("finetune", "finetune(seed=1)")]
+    assert '"seed":1,' in canonical_json(setups[1])
+    assert canonical_json(setups[0]).count('"seed"') == 0
+    task = TaskRef("toy", 1, "text-classification", "accuracy", None, {}, None)
+    ref = StrategyRef("x", (), True, "none")
+    one, two = (Cell(Condition(task, None, ref, setup, 100), 0) for setup in setups)
+    assert all(stream(one, purpose) != stream(two, purpose) for purpose in ("head", "order", "dropout"))

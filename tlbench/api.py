@@ -200,6 +200,7 @@ def run(
     offline: bool = False,
     sources: str | Sequence[str] = (),
     label_noise: float = 0.0,
+    ablate: bool = False,
 ) -> pd.DataFrame:
     """Run every model x strategy x task combination and return the board's rows.
 
@@ -217,6 +218,7 @@ def run(
         offline: Never open a socket.
         sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
         label_noise: Share of the training and validation labels that is made wrong.
+        ablate: Run each strategy once more without each of its parts.
 
     Returns:
         One row per condition, as `tlbench.board` returns them.
@@ -227,6 +229,7 @@ def run(
     request = Request(
         _names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite, sources=_names(sources),
         label_noise=label_noise,
+        ablate=ablate,
     )
     source = DataSource(mirror=Path(mirror) if mirror else None, offline=offline)
     ran = execute(request, Options(Path(out), workers=workers), source, PluginSpec(tuple(map(Path, plugins))))
@@ -254,6 +257,7 @@ def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
         given.get("suite", usual.suite),
         sources=_names(given.get("sources", ())),
         label_noise=given.get("label_noise", 0.0),
+        ablate=given.get("ablate", False),
     )
     registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
     keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()

@@ -129,6 +129,8 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="A,B",
                 help="Source tasks of strategies that have one (all: every task of the suite), each once.",
             ),
+            click.option("--ablate", is_flag=True,
+                         help="Run each strategy once more without each of its parts, to see what the part adds."),
             click.option("--label-noise", default=0.0, metavar="SHARE",
                          help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
             click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
@@ -355,6 +357,7 @@ def _request(given: dict[str, Any]) -> Any:
         given["precision"],
         tuple(split_outside(given["sources"], ",")),
         given["label_noise"],
+        given["ablate"],
     )
     return request, DataSource(mirror=mirror, offline=given["offline"], any_rows=given["any_rows"]), _plugins(given)
 

@@ -89,10 +89,11 @@ def stream(cell: Cell, purpose: str) -> int:
     """Return the seed of one random stream of a cell, 0 <= seed < 2**63.
 
     Streams depend on protocol, task, budget, replicate and purpose, never on the strategy, so that conditions
-    are paired wherever they can be.
+    are paired wherever they can be; only a Setup's seed redraws them.
     """
     condition = cell.condition
-    text = f"{condition.protocol}|{condition.task.name}|{condition.budget}|{cell.replicate}|{purpose}"
+    again = f"|seed {condition.setup.seed}" if condition.setup.seed else ""
+    text = f"{condition.protocol}|{condition.task.name}|{condition.budget}|{cell.replicate}|{purpose}{again}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

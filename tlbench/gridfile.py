@@ -39,6 +39,7 @@ class GridFile(BaseModel):
     )
     replicates: int | None = _WHOLE
     sources: str | list[str] | None = _NAMES
+    ablate: bool | None = _SWITCH
     label_noise: float | int | None = Field(None, description="a number")
     suite: str | None = _NAME
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="'auto', 'fp32' or 'bf16'")

@@ -14,7 +14,7 @@ from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
 from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
-from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported
+from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported, with_ablations
 from tlbench.strategy import Offer, Strategy
 from tlbench.task import Budget, Task, TaskRef
 
@@ -36,6 +36,8 @@ class Request:
         sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
             task that the model can learn of the target's suite. Empty leaves what the strategies say.
         label_noise: Share of each task's training and validation labels that is made wrong, from 0 to below 1.
+        ablate: Run each strategy with transfer once more without each of its parts, so that the board can say what
+            the part adds; without its only part a strategy is plain fine-tuning.
     """
 
     tasks: tuple[str, ...] = ("all",)
@@ -47,6 +49,7 @@ class Request:
     precision: PrecisionPolicy = "auto"
     sources: tuple[str, ...] = ()
     label_noise: float = 0.0
+    ablate: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     # Wrong names show before any data are read.
     strategies = _with_sources([parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)],
                                request, registry)
+    if request.ablate:
+        strategies = with_ablations(strategies, registry)
     models = [model_named(name, registry) for name in request.models]
     for model in models:
         _architecture(model, architectures, source, unavailable)

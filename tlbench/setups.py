@@ -330,6 +330,7 @@ class Setup:
         readout: What the head reads, or `None` for the trunk's output and the model's own pooling.
         augment: Altered copies of the training examples, or `None`.
         teacher: Models to learn from, or `None`.
+        seed: Redraws everything random but the examples.
     """
 
     learner: Learner = field(default_factory=Learner)
@@ -340,6 +341,7 @@ class Setup:
     readout: Readout | None = added(None)
     augment: Augment | None = added(None)
     teacher: Teacher | None = added(None)
+    seed: int = added(0)
 
     @property
     def at_random(self) -> bool:

@@ -104,6 +104,25 @@ def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
         raise UserError(f"strategy {cls.name!r} refuses {config!r}: {error}") from error
 
 
+def with_ablations(
+    strategies: Sequence[tuple[Strategy, ...]], registry: Registry
+) -> list[tuple[Strategy, ...]]:
+    """Return the strategies and, behind each one that transfers by the neural loop, what is left without each part.
+
+    Raises:
+        UserError: plain fine-tuning, which is what is left of a single part, is not installed.
+    """
+    made: dict[str, tuple[Strategy, ...]] = {}
+    for parts in strategies:
+        made.setdefault(label(parts), parts)
+        if not all(part.uses_model and part.transfers and "learner" not in part.writes for part in parts):
+            continue
+        for place in range(len(parts)):
+            rest = (*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry)
+            made.setdefault(label(rest), rest)
+    return list(made.values())
+
+
 def label(parts: Sequence[Strategy]) -> str:
     """Return the short name of a composition: fields that keep their default are left out."""
     return "+".join(_label(part) for part in parts)

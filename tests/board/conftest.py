@@ -116,7 +116,7 @@ def outcome(made: Made) -> Outcome:
                 "transfers": made.transfers,
                 "external_data": "none",
                 "uses_model": not made.classical,
-                "parts": [{"name": made.strategy.split("(")[0], "version": 1, "config": {"rank": 8}}],
+                "parts": [_part(label) for label in made.strategy.split("+")],
             },
             "training": _training(made),
             "evaluation": evaluation,
@@ -160,6 +160,12 @@ def outcome(made: Made) -> Outcome:
         },
         table,
     )
+
+
+def _part(label: str) -> dict[str, Any]:
+    name, _, settings = label.rstrip(")").partition("(")
+    config = dict(setting.split("=") for setting in settings.split(",") if setting)
+    return {"name": name, "version": 1, "config": {"rank": 8, **config}}
 
 
 def _task(made: Made, signature: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_header_and_families_say_how_it_was_made(board: Board) -> None:
     assert header["commands"] == ["tlbench run --tasks all"]
     assert header["held_equal"]
     assert document["families"] == [{"kind": "best", "tier": "quick", "size": 16},
+                                    {"kind": "part", "tier": "quick", "size": 6},
                                     {"kind": "scratch", "tier": "quick", "size": 9}]
     assert document["tables"][0]["task"]["fingerprints"]["test"]
 

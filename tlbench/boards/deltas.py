@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from tlbench import stats
 from tlbench.boards.conditions import Comparable, Condition
 from tlbench.boards.evidence import Reader
 from tlbench.boards.facts import Delta
+from tlbench.boards.facts import DeltaKind as Kind
 from tlbench.boards.pairing import Pairer, Pairs
+from tlbench.boards.parts import Removed, removed
 from tlbench.records import Record
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
@@ -44,6 +45,7 @@ class Comparisons:
     Attributes:
         best: Condition id to the comparison with the best no-transfer baseline.
         scratch: Condition id to the comparison with the same architecture at random.
+        parts: Each strategy of a condition with transfer, and the comparison with the condition without it.
         best_baseline: Id of the no-transfer condition with the best validation score, or `None`.
     """
 
@@ -55,12 +57,13 @@ class Comparisons:
         self.best_baseline = ordered[0].id if ordered else None
         self.best = {c.id: self._against_best(c, ordered) for c in table.conditions}
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
+        self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
         self._ranks: dict[str, int] | None = None
 
     @property
     def all(self) -> list[Comparison]:
-        """Return all comparisons, both kinds."""
-        return [*self.best.values(), *self.scratch.values()]
+        """Return all comparisons, of every kind."""
+        return [*self.best.values(), *self.scratch.values(), *(comparison for _, comparison in self.parts)]
 
     def rank(self, condition: Condition) -> int | None:
         """Return the rank, shared by rows that cannot be told apart; `None` below three replicates.
@@ -106,9 +109,15 @@ class Comparisons:
         reason = _unlike(refused, "scratch could not be paired") or "has no scratch twin with a score"
         return _nothing("scratch", condition, reason if condition.evaluated else "has no score")
 
+    def _against_rest(self, one: Removed) -> Comparison:
+        pairs = self._pairer.pairs(one.whole, one.without)
+        if pairs.left:
+            return self._compare("part", one.whole, one.without, pairs, [])
+        return _nothing("part", one.whole, pairs.reason or "no replicate in common")
+
     def _compare(
         self,
-        kind: Literal["best", "scratch"],
+        kind: Kind,
         condition: Condition,
         baseline: Condition,
         pairs: Pairs,
@@ -203,7 +212,7 @@ def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
     return [c for _, c in ordered]
 
 
-def _nothing(kind: Literal["best", "scratch"], condition: Condition, reason: str) -> Comparison:
+def _nothing(kind: Kind, condition: Condition, reason: str) -> Comparison:
     return Comparison(Delta(kind, reason=reason), condition.tier)
 
 

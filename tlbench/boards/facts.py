@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Leak = Literal["yes", "no", "unknown"]
+DeltaKind = Literal["best", "scratch", "part"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Delta:
     """A paired difference to a baseline, in units of the primary metric.
 
     Attributes:
-        kind: `best` (the best no-transfer baseline) or `scratch` (the same architecture at random).
+        kind: `best` (the best no-transfer baseline), `scratch` (the same architecture at random) or `part` (the
+            same without one of its strategies).
         baseline: Label of the baseline, or `None`.
         value: Mean over replicates and examples; `None` if there is no pair.
         lo: Lower end of the 95 % interval; `None` below three replicates.
@@ -50,7 +52,7 @@ class Delta:
         reason: Why there is no value or no verdict, or what to know about it.
     """
 
-    kind: Literal["best", "scratch"]
+    kind: DeltaKind
     baseline: str | None = None
     value: float | None = None
     lo: float | None = None

@@ -92,7 +92,17 @@ def _task(table: Table) -> list[str]:
         [_detail(row, staged) for row in table.rows], right=("steps", "train", "upstream", "peak memory", "FLOPs")
     )
     return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
-            f"states of {table.id}</summary>", details, "</details>", *_noted(table)]
+            f"states of {table.id}</summary>", details, "</details>", *_parts(table), *_noted(table)]
+
+
+def _parts(table: Table) -> list[str]:
+    """Return what each strategy adds to the rows that have a counterpart without it."""
+    rows = [
+        {"row": one.row, "part": one.part, "without it": one.delta.baseline or "",
+         "Δ part [95 % CI]": text.interval(one.delta), "verdict": text.verdict(one.delta)}
+        for one in table.contributions
+    ]
+    return [f"What each part adds on {table.id}:", text.table(rows, right=("Δ part [95 % CI]",))] if rows else []
 
 
 def _noted(table: Table) -> list[str]:

@@ -108,6 +108,7 @@ def statistics_notes(board: Board) -> list[str]:
                      f"{board.header.resamples:,} paired bootstraps of examples or groups, the same draws "
                      "for all rows.")
     notes += [
+        *_parts_note(board),
         "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p "
         "below 0.05 "
         "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** "
@@ -119,6 +120,26 @@ def statistics_notes(board: Board) -> list[str]:
         f"{text.CAP}: the baseline hit its step cap (`stop_reason=cap`).",
         "“No transfer” means no data from outside the cell's labels; random baselines keep their model's "
         "tokenizer.",
-        "Noise floor: not measured (it takes two `finetune` rows that differ in nothing but their seeds).",
+        _noise_floor(board),
     ]
     return notes
+
+
+def _parts_note(board: Board) -> list[str]:
+    if not any(table.contributions for table in board.tables):
+        return []
+    return ["**Δ part** is a row against the same row without one of its strategies (plain fine-tuning, where nothing "
+            "else is left); it is a Holm family of its own."]
+
+
+def _noise_floor(board: Board) -> str:
+    """Say how far two rows lie apart that differ in nothing but their seeds."""
+    found = [
+        f"{text.signed(one.delta.value)} on {table.id}"
+        for table in board.tables
+        for one in table.contributions
+        if one.delta.value is not None and one.seeds_only
+    ]
+    if not found:
+        return "Noise floor: not measured (it takes two `finetune` rows that differ in nothing but their seeds)."
+    return f"Noise floor, two `finetune` rows that differ in nothing but their seeds: {', '.join(found)}."

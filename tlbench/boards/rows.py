@@ -12,11 +12,12 @@ from typing import Any
 
 from tlbench.boards.aggregate import aggregates
 from tlbench.boards.conditions import Comparable, Condition, comparables
-from tlbench.boards.deltas import Comparisons, judged
+from tlbench.boards.deltas import Comparison, Comparisons, judged
 from tlbench.boards.evidence import Reader
 from tlbench.boards.facts import Cost, Leak, Outside, Score, States
 from tlbench.boards.header import header
-from tlbench.boards.values import Board, Family, Row, Table
+from tlbench.boards.parts import Removed
+from tlbench.boards.values import Board, Contribution, Family, Row, Table
 from tlbench.errors import UserError
 from tlbench.records import Record, Store
 from tlbench.stats import RESAMPLES
@@ -89,8 +90,15 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Ma
         baseline=next(((row.label, row.score.validation) for row in rows
                        if row.best_baseline and row.score.validation is not None), None),
         rows=tuple(replace(row, below_floor=_below(row, floor)) for row in rows),
-        label_noise=table.label_noise,
+        label_noise=table.label_noise, contributions=tuple(map(_contribution, comparisons.parts)),
     )
+
+
+def _contribution(found: tuple[Removed, Comparison]) -> Contribution:
+    one, comparison = found
+    source = one.config.get("source")
+    return Contribution(one.whole.label, one.whole.model, one.part, source if isinstance(source, str) else None,
+                        comparison.delta)
 
 
 def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses: Mapping[str, int]) -> Row:

@@ -67,6 +67,30 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What one strategy adds to a row: the row against the one without it.
+
+    Attributes:
+        row: Label of the row.
+        model: Its model.
+        part: Label of the strategy that is taken out.
+        source: The source task that this strategy names, or `None`.
+        delta: The row minus the row without it.
+    """
+
+    row: str
+    model: str
+    part: str
+    source: str | None
+    delta: Delta
+
+    @property
+    def seeds_only(self) -> bool:
+        """Return whether the two rows differ in nothing but their seeds."""
+        return self.part.startswith("finetune(seed=") and "," not in self.part
+
+
+@dataclass(frozen=True)
 class Table:
     """All conditions that may be compared: one comparability key, that is one task, its rows, one budget.
 
@@ -82,6 +106,7 @@ class Table:
         baseline: Label and validation score of the best no-transfer baseline, even if a view hides its row.
         rows: In printing order.
         label_noise: Share of training and validation labels that was made wrong.
+        contributions: What strategies add, where the row without them is there.
     """
 
     id: str
@@ -100,6 +125,7 @@ class Table:
     baseline: tuple[str, float] | None
     rows: tuple[Row, ...]
     label_noise: float = 0.0
+    contributions: tuple[Contribution, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""What each part of a strategy adds: found by its absence, judged in a family of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from tlbench.boards import as_json, build, render
+from tlbench.boards.values import Board
+from tlbench.records import Store
+
+Write = Callable[..., Store]
+
+
+def parts(board: Board) -> dict[tuple[str, str], str | None]:
+    return {(one.row, one.part): one.delta.baseline for table in board.tables for one in table.contributions}
+
+
+def test_each_part_of_a_composition_is_compared_with_the_rest(toy: SimpleNamespace, write: Write) -> None:
+    rows = {"finetune": 0.6, "lora": 0.55, "augment": 0.62, "augment+lora": 0.8, "scratch": 0.4}
+    board = build(write(*(toy.replicates(3, name, quality) for name, quality in rows.items())))
+    assert parts(board) == {
+        ("augment (mini)", "augment"): "finetune (mini)",
+        ("lora (mini)", "lora"): "finetune (mini)",
+        ("augment+lora (mini)", "augment"): "lora (mini)",
+        ("augment+lora (mini)", "lora"): "augment (mini)",
+    }
+    found = {one.part: one for one in board.tables[0].contributions if one.row == "augment+lora (mini)"}
+    gain = found["augment"].delta
+    assert gain.value is not None
+    assert gain.lo is not None
+    assert gain.hi is not None
+    assert 0.25 < gain.value < 0.35
+    assert gain.lo < 0.3125 < gain.hi  # the fakes are right with probability (quality - 0.1) / 0.8
+    assert gain.verdict == "HELPS"
+    assert {(family.kind, family.size) for family in board.families} >= {("part", 4)}
+    text = render(board)
+    assert "What each part adds on topic@300:" in text
+    assert "| augment+lora (mini) | augment | lora (mini)     |" in text
+    assert as_json(board)["tables"][0]["contributions"][0]["delta"]["baseline"] == "finetune (mini)"
+
+
+def test_the_rest_has_the_same_settings_and_the_same_model(toy: SimpleNamespace, write: Write) -> None:
+    cells = [
+        *toy.replicates(3, "lora(rank=4)+augment", 0.7),
+        *toy.replicates(3, "lora", 0.6),
+        *toy.replicates(3, "augment", 0.6, model="other"),
+        *toy.replicates(3, "linear", 0.6),
+    ]
+    assert parts(build(write(cells))) == {}
+
+
+def test_a_source_task_is_named(toy: SimpleNamespace, write: Write) -> None:
+    cells = [*toy.replicates(3, "intermediate(source=sst2)", 0.7), *toy.replicates(3, "finetune", 0.6)]
+    (one,) = build(write(cells)).tables[0].contributions
+    assert (one.source, one.part) == ("sst2", "intermediate(source=sst2)")
+
+
+def test_two_rows_that_differ_in_their_seed_are_the_noise_floor(toy: SimpleNamespace, write: Write) -> None:
+    board = build(write(toy.replicates(3, "finetune", 0.7), toy.replicates(3, "finetune(seed=1)", 0.7)))
+    (one,) = board.tables[0].contributions
+    assert one.seeds_only
+    assert one.delta.value is not None
+    assert f"differ in nothing but their seeds: {one.delta.value:+.3f} on topic@300." in render(board)
+    bare = build(write(toy.replicates(3, "finetune", 0.7)))
+    assert "Noise floor: not measured" in render(bare)
