@@ -17,8 +17,8 @@ MARKDOWN, JSON = "README.md", "board.json"
 def render_folder(folder: Path) -> str:
     """Write `README.md` and `board.json` of a results folder and return the markdown.
 
-    The JSON keeps a digest of the record names (which hold content hashes), so that an unchanged folder is
-    answered without parsing a record; that each still fits its name is checked all the same.
+    The JSON keeps a digest of the record names (which hold content hashes) and of the code that renders, so that
+    an unchanged folder is answered without parsing a record; that each still fits its name is checked all the same.
 
     Raises:
         UserError: no records, a changed record, or a folder that cannot be written to.
@@ -27,7 +27,7 @@ def render_folder(folder: Path) -> str:
     names = store.names()
     for name in names:
         store.content(name)
-    digest = hashlib.sha256("\n".join([__version__, *names]).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join([__version__, _code(), *names]).encode()).hexdigest()
     held = _held(folder, digest)
     if held is not None:
         return held
@@ -45,6 +45,13 @@ def render_folder(folder: Path) -> str:
         raise UserError(f"the board cannot be written to {str(folder)!r} ({error.strerror}): free some space or mend "
                         "its permissions; the records are safe") from error
     return markdown
+
+
+def _code() -> str:
+    """Return the hash of the modules that make a board."""
+    package = Path(__file__).parents[1]
+    paths = [*sorted((package / "boards").glob("*.py")), package / "stats.py", package / "verdicts.py"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _held(folder: Path, digest: str) -> str | None:
