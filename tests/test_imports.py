@@ -24,7 +24,7 @@ LAYERS: dict[str, int] = {
     "learned": 1,
     "model": 1, "sources": 1, "grid": 1, "toys": 1, "recipes": 1, "tables": 1, "columns": 1, "corpora": 1,
     # kinds and what is computed from their examples without a model
-    "kinds": 2, "transforms": 2, "noise": 2,
+    "kinds": 2, "transforms": 2, "noise": 2, "transferability": 2,
     "data": 3, "records": 3, "attempts": 3, "stats": 3, "verdicts": 3, "registry": 3,
     "datafile": 3, "specs": 4, "references": 4, "offers": 4,
     "gridfile": 5, "planning": 5, "boards": 5, "listing": 5, "published": 5, "checks": 5,

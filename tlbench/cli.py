@@ -239,7 +239,9 @@ def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["md", "json", "csv"]), default="md", show_default=True)
 @click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file instead of printing.")
-def board_command(folder: Path, form: str, write: Path | None) -> None:
+@click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Write learning curves and transfer matrices as PNG files there (needs matplotlib).")
+def board_command(folder: Path, form: str, write: Path | None, plots: Path | None) -> None:
     """Render the leaderboard of a results folder from its records."""
     from tlbench import api
     from tlbench.boards.document import as_json
@@ -249,6 +251,12 @@ def board_command(folder: Path, form: str, write: Path | None) -> None:
 
     if not folder.is_dir():
         raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first, or check the path")
+    if plots is not None:
+        from tlbench.boards import curves, transfer
+
+        made = build(Store(folder))
+        for path in (*curves.plot(made, plots), *transfer.plot(made, plots)):
+            _say(f"written: {path}")
     if form == "csv":
         text = api.board(folder).to_csv(index=False)
     else:

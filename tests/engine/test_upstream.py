@@ -48,6 +48,15 @@ def short_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neural, "source_cell", short)
 
 
+PREDICTORS: dict[str, set[str]] = {
+    "text-classification": {"logme", "h_score", "knn"},
+    "token-classification": {"logme", "h_score", "knn"},
+    "text-regression": {"logme", "knn"},
+    "question-answering": set(),
+    "text-generation": set(),
+}
+
+
 @pytest.mark.usefixtures("short_sources")
 @pytest.mark.parametrize(("kind", "family", "origin"), [
     ("text-classification", "encoder", "toy-names"),
@@ -67,6 +76,8 @@ def test_trunk_moves_over_between_kinds(
     assert (used["task"], used["labels"], used["shared"], used["left_out"]) == (origin, 20, True, 0)
     assert outcome.facts["strategy"]["external_data"] == "labeled"
     assert outcome.facts["model"]["init"] == "pretrained"
+    assert used["predictors"].keys() == PREDICTORS[kind] | {"overlap"}
+    assert all(np.isfinite(value) for value in used["predictors"].values())
 
 
 @pytest.mark.usefixtures("short_sources")

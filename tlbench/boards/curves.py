@@ -16,21 +16,19 @@ from tlbench.task import Budget
 Curve = Mapping[Budget, Row]
 
 
-def render(board: Board) -> str:
-    """Return a markdown table for each task with several budgets: a row per setup, a column per budget."""
-    blocks = ["# Learning curves"]
+def section(board: Board) -> list[str]:
+    """Return the board's section on budgets, a table per task with several of them; nothing without such a task."""
+    blocks = []
     for task, tables in _several(board).items():
         budgets = sorted({table.budget for table in tables}, key=budget_order)
         rows = [{"strategy": strategy, "model": model, **{f"{b}": _point(curve.get(b)) for b in budgets}}
                 for (strategy, model), curve in _curves(tables).items()]
         blocks += [
-            f"## {task}, {tables[0].metric} by labels",
+            f"{task}, {tables[0].metric} by labels:",
             text.table(rows, right=[f"{b}" for b in budgets]),
             _crossings(tables),
         ]
-    if len(blocks) == 1:
-        blocks.append("No task here has results at two or more budgets: run one with --budgets 100,300,1000.")
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return ["## Learning curves", *filter(None, blocks)] if blocks else []
 
 
 def plot(board: Board, folder: Path) -> list[Path]:

@@ -27,6 +27,13 @@ class Removed:
     config: Mapping[str, Any]
     without: Condition
 
+    @property
+    def family(self) -> str:
+        """Return the part's label without the source that it names."""
+        name, _, given = self.part.removesuffix(")").partition("(")
+        kept = [one for one in split_outside(given, ",") if not one.startswith("source=")]
+        return f"{name}({','.join(kept)})" if kept else name
+
 
 def removed(conditions: Sequence[Condition]) -> list[Removed]:
     """Return, for the conditions with transfer, each strategy whose counterpart without it is there too."""

@@ -97,8 +97,21 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Ma
 def _contribution(found: tuple[Removed, Comparison]) -> Contribution:
     one, comparison = found
     source = one.config.get("source")
-    return Contribution(one.whole.label, one.whole.model, one.part, source if isinstance(source, str) else None,
-                        comparison.delta)
+    return Contribution(
+        one.whole.label, one.whole.model, one.part, source if isinstance(source, str) else None, comparison.delta,
+        one.family, _predictors(list(one.whole.evaluated.values())),
+    )
+
+
+def _predictors(records: Sequence[Record]) -> dict[str, float]:
+    """Return the means of what was known of the source nearest to the target before training on the target."""
+    known = [
+        {**stages[-1]["predictors"], "labels": float(stages[-1]["labels"])}
+        for record in records
+        if (stages := [stage for stage in _upstream(record) if stage.get("predictors")])
+    ]
+    names = [name for name in known[0] if all(name in one for one in known)] if known else []
+    return {name: fmean(one[name] for one in known) for name in names}
 
 
 def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses: Mapping[str, int]) -> Row:

@@ -76,6 +76,8 @@ class Contribution:
         part: Label of the strategy that is taken out.
         source: The source task that this strategy names, or `None`.
         delta: The row minus the row without it.
+        family: The part's label without its source; parts of one family differ in their sources alone.
+        predictors: What could be known of the gain before training on the target, as means over replicates.
     """
 
     row: str
@@ -83,6 +85,8 @@ class Contribution:
     part: str
     source: str | None
     delta: Delta
+    family: str = ""
+    predictors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def seeds_only(self) -> bool:

@@ -24,6 +24,8 @@ from tlbench.grid import Cell
 from tlbench.learned import Learned
 from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Setup
 from tlbench.stages.store import StageStore
+from tlbench.task import texts_of
+from tlbench.transferability import overlap
 
 _SCHEDULES = {FixedSteps: "linear warm-up, linear to 0", Plateau: "linear warm-up, constant, linear to 0"}
 
@@ -55,6 +57,8 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     given = _lesson(cell, data, bench, micro)
     done = train(cell, data, source, bench, micro, Before(state, given))
     bench.clock.lap("train")
+    if done.predictors:
+        used[-1] = replace(used[-1], predictors={**used[-1].predictors, **done.predictors})
     validation = done.predict("validation", data.validation, bench)
     test = done.predict("test", data.test, bench)
     bench.clock.lap("evaluate")
@@ -150,8 +154,13 @@ def _upstream(
         spent=0.0 if there else seconds,
         left_out=left_out,
         validation_score=score,
+        predictors={"overlap": overlap(_texts(data), _texts(target))},
     )
     return [*before, used], state
+
+
+def _texts(data: CellData) -> list[str]:
+    return [text for example in data.train for text in texts_of(example)]
 
 
 def _training(setup: Setup, micro: int, done: Trained) -> dict[str, Any]:

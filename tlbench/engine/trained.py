@@ -19,6 +19,7 @@ from tlbench.engine.fit import Fitted, Job, fit
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
 from tlbench.engine.predict import features, predict
+from tlbench.engine.probe import predictors
 from tlbench.engine.streams import Streams
 from tlbench.engine.upstream import Used
 from tlbench.grid import PROTOCOL, Cell, stream
@@ -45,6 +46,7 @@ class Trained:
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
         beside: Tasks learned at the same time.
+        predictors: What an upstream trunk's frozen features said of the training labels.
     """
 
     machine: Machine
@@ -55,6 +57,7 @@ class Trained:
     features: bool
     copies: int
     beside: tuple[Used, ...]
+    predictors: Mapping[str, float]
 
     def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
         """Return the predictions on one part, in task space; none for a part without examples."""
@@ -105,6 +108,10 @@ def train(
         lambda: _prepared(build(source, setup, kind, data.task.labels, seeds, before.state), parts, lesson)
     )
     bench.clock.lap("prepare")
+    told: Mapping[str, float] = {}
+    if before.state is not None:
+        told = predictors(machine, encoded["train"], len(data.train), bench)
+        bench.clock.lap("predictors")
     plain = _job(cell, data, machine, encoded, seeds)
     frozen = _frozen_phases(setup)
     to_the_end = frozen == len(setup.phases)
@@ -118,8 +125,9 @@ def train(
         for i, phase in enumerate(setup.phases)
     ]
     fitted, flops = _fit(machine, jobs, bench.place)
+    extra = len(asked) - len(data.train)
     return Trained(
-        machine, encoded, fitted, flops, machine.counts(), to_the_end, len(asked) - len(data.train), tuple(streams.used)
+        machine, encoded, fitted, flops, machine.counts(), to_the_end, extra, tuple(streams.used), told
     )
 
 

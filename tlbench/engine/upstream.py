@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Used:
         spent: What it cost this cell: 0 if it was there already (marginal).
         left_out: Source examples that were left out because their text is one of the target's test texts.
         validation_score: The source model's primary metric on the source's validation labels; 0 without any.
+        predictors: What could be known of the gain before training on the target (`tlbench.transferability`).
     """
 
     task: str
@@ -48,6 +49,7 @@ class Used:
     spent: float = 0.0
     left_out: int = 0
     validation_score: float = 0.0
+    predictors: Mapping[str, float] = field(default_factory=dict)
 
 
 def source_cell(cell: Cell, start: Checkpoint) -> Cell:
