@@ -14,10 +14,9 @@ from typing import Any
 from tlbench.columns import Roles, examples_of, guess_kind, roles_of
 from tlbench.errors import UserError
 from tlbench.holdout import hold_out
-from tlbench.kinds import KINDS
 from tlbench.sources import DataSource
 from tlbench.tables import Table, nearest, read_table
-from tlbench.task import Budget, Example, QuestionExample, Splits, Task, TextExample, TokenExample
+from tlbench.task import KINDS, Budget, Example, QuestionExample, Splits, Task, TextExample, TokenExample
 
 FEWEST_ROWS = 10
 _SIDES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from tlbench.registry import Registry
 from tlbench.setups import Family
 from tlbench.strategy import Offer
+from tlbench.task import KINDS
 from tlbench.toys import TEMPLATES, reading, sources, teachers
 
 
@@ -29,7 +30,6 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
 
     For strategies that prompt: where the task has a template.
     """
-    from tlbench.kinds import KINDS  # with NumPy, which a list of names can do without
     from tlbench.specs import unsupported
 
     letters = dict(zip(get_args(Family), "eds", strict=True))

@@ -23,7 +23,7 @@ from tlbench import hookspecs
 from tlbench.errors import UserError
 from tlbench.model import Model
 from tlbench.strategy import Strategy
-from tlbench.task import Task
+from tlbench.task import KINDS, Task
 
 HOOKS = ("tlbench_tasks", "tlbench_strategies", "tlbench_models")
 OWN = "tlbench"
@@ -289,8 +289,6 @@ def _take_broken(found: dict[str, list[Any]]) -> list[Broken]:
 
 def _instance(item: Any) -> Any:
     """Check one offered item against its contract; Task classes become objects."""
-    from tlbench.kinds import KINDS
-
     if inspect.isclass(item) and issubclass(item, Task):
         item = item()
     if isinstance(item, Task):

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from tlbench.sources import DataSource
 
 Budget = int | Literal["full"]
+KINDS = (
+    "text-classification",
+    "text-regression",
+    "token-classification",
+    "question-answering",
+    "text-generation",
+)
+"""Names of the five kinds of task; `tlbench.kinds` has what each does."""
 
 
 @dataclass(frozen=True, slots=True)

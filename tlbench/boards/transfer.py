@@ -147,7 +147,7 @@ def _draw(figure: Any, matrix: Matrix) -> None:
     axes.set_xticks(range(len(matrix.targets)), matrix.targets, rotation=20, ha="right")
     axes.set_yticks(range(len(matrix.sources)), matrix.sources)
     axes.set(title=f"What {matrix.family} ({matrix.model}) adds", xlabel="target", ylabel="source")
-    figure.colorbar(image, ax=axes, label="difference to the same without the source")
+    figure.colorbar(image, ax=axes, label="difference")
 
 
 def _value(one: Contribution | None) -> float:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from tlbench.errors import UserError
 from tlbench.kinds.base import Kind, Metric
+from tlbench.task import KINDS
 
 __all__ = ["KINDS", "Kind", "Metric", "kind_named"]
-
-KINDS = (
-    "text-classification",
-    "text-regression",
-    "token-classification",
-    "question-answering",
-    "text-generation",
-)
 
 
 def kind_named(name: str, language: str = "") -> Kind:
