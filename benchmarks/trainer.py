@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -162,7 +163,10 @@ def speed(shop: Shop, repeats: int, steps: int) -> dict[str, Any]:
 def parity(shop: Shop, replicates: int) -> dict[str, Any]:
     """Train Trainer on SST-2 with the recipe and examples of tlbench's cells."""
     found = cells("sst2", "public", "finetune", "full", replicates, shop)
-    scores = [theirs(cell, cell_data(cell, shop.data(cell.condition.task)), shop) for cell in found]
+    scores = []
+    for cell in found:
+        scores.append(theirs(cell, cell_data(cell, shop.data(cell.condition.task)), shop))
+        print(f"replicate {cell.replicate}: {scores[-1]}", file=sys.stderr, flush=True)
     return {"Trainer, sst2 @full": {"accuracy": [round(s.accuracy, 4) for s in scores],
                                     "mean": round(statistics.mean(s.accuracy for s in scores), 4),
                                     "seconds": [round(s.seconds) for s in scores]}}

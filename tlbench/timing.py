@@ -50,6 +50,14 @@ def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: 
     return prepared + steps * each + evaluated
 
 
+def token_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: dict[str, int]) -> float:
+    """Return the seconds that training takes per real token of the cell's own training examples."""
+    machine = build(source, cell.condition.setup, cell.condition.task.kind, data.task.labels, seeds)
+    train = machine.form.encode(data.train)
+    tokens = cell.condition.setup.phases[0].recipe.batch_size * float(train.tokens.lengths.mean())
+    return _step_seconds(machine, train, shop, cell, seeds) / tokens
+
+
 def _step_seconds(machine: Machine, train: Encoded, shop: Shop, cell: Cell, seeds: dict[str, int]) -> float:
     """Return the seconds of one training step, the first ones left out."""
     phase = cell.condition.setup.phases[0]
