@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -61,6 +62,9 @@ class Shop:
         if key not in self._data:
             try:
                 self._data[key] = task_data(self.registry.task(ref.name), ref, self.source)
+                # The many small objects of a task live as long as the process: no later collection walks them.
+                gc.collect()
+                gc.freeze()
             except UserError as error:
                 self._data[key] = error  # every cell of the task meets the same fault; do not try again for each
         found = self._data[key]

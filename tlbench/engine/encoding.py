@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Ragged:
         flat = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
         return cls(flat, starts, fill)
 
-    @property
+    @cached_property
     def lengths(self) -> Ints:
         """Length of each row."""
         return np.diff(self.starts)

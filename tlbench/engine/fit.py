@@ -190,6 +190,7 @@ class _Training:
     def run(self) -> Fitted:
         self._rehearse()  # before the streams are seeded, since it draws from them, and with nothing frozen yet
         self.thaw = _Thaw(self.machine, self.job.phase.unfreeze * self.usual)
+        self.wrapped.train()
         start = time.perf_counter()
         MASKS.seed(self.job.seeds["dropout"] + self.place.rank)
         torch.manual_seed(self.job.seeds["dropout"] + self.place.rank)
@@ -224,7 +225,8 @@ class _Training:
 
     def _step(self, step: int, turns: Sequence[Turn]) -> torch.Tensor | None:
         """Take one optimizer step and return this rank's share of the target's mean loss, if it had a turn."""
-        self.wrapped.train()
+        if not all(machine.training for machine in self.machines):  # back from an evaluation
+            self.wrapped.train()
         self.thaw.advance(step)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self._schedule(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tlbench.engine.distillation import Lesson, with_lesson
 from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Fitted, Job, fit
+from tlbench.engine.forms import Form, Frame
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
 from tlbench.engine.predict import features, predict
@@ -160,10 +162,16 @@ def _prepared(
     machine: Machine, parts: Mapping[str, tuple[Example, ...]], given: Lesson | None
 ) -> tuple[Machine, dict[str, Encoded]]:
     """Return the machine and its encoded examples by part, the training ones with what teachers say."""
-    encoded = {name: machine.form.encode(part) for name, part in parts.items() if part}
+    encoded = {name: _encoded(type(machine.form), machine.form.frame, part) for name, part in parts.items() if part}
     encoded["train"] = with_lesson(machine.form, encoded["train"], given)
     encoded.setdefault("validation", _nothing(encoded["train"]))
     return machine, encoded
+
+
+@lru_cache(maxsize=16)
+def _encoded(form: type[Form], frame: Frame, examples: tuple[Example, ...]) -> Encoded:
+    """Return the encoded examples; a warm process tokenizes what several cells share once."""
+    return form(frame).encode(examples)
 
 
 def _on_features(
