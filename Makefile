@@ -24,7 +24,7 @@ smoke: $(VENV)/.installed
 		--budgets 100 --replicates 1 --out tlbench-run-smoke
 
 test: $(VENV)/.test-installed lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.test-installed
 	$(BIN)/python -m ruff check .

@@ -17,7 +17,8 @@ class Finetune(Strategy):
     Attributes:
         layer_decay: Rate of each layer in multiples of that of the layer above it (Howard and Ruder 2018,
             arXiv:1801.06146); 1 gives all layers the same rate.
-        seed: Another draw of everything random but the examples; two rows that differ in it show the noise.
+        seed: Another draw of all that is random in this training but the examples (source models and teachers stay);
+            two rows that differ in it show the noise.
     """
 
     layer_decay: float = added(1.0)
@@ -28,7 +29,8 @@ class Finetune(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Leave the default Setup as it is, but for its seed and the layers' rates if they are to differ."""
-        setup = replace(setup, seed=self.seed)
+        if self.seed:
+            setup = replace(setup, seed=self.seed)
         if self.layer_decay == 1.0:
             return setup
         phases = (

@@ -85,6 +85,10 @@ class OneThread(LearnerModel):
     def __init__(self, learner: LearnerModel) -> None:
         self.learner = learner
 
+    def read(self, texts: Sequence[str]) -> None:
+        """Hand unlabelled text on."""
+        self.learner.read(texts)
+
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Fit the learner."""
         with one_thread():

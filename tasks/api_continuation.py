@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
-from tlbench import DataSource, GenerationExample, Splits, Task, corpora
+from tlbench import DataSource, GenerationExample, Splits, corpora
 
 
-class ApiContinuation(Task):
+class ApiContinuation(corpora.DocumentationTask):
     """Continuation: the first half of a docstring's prose is the source, the second half is the target.
 
     The prose (summary, extended description, notes) has no code, lists or markup; of long prose the first 64 words
@@ -27,11 +26,9 @@ class ApiContinuation(Task):
     name = "api-continuation"
     kind = "text-generation"
     summary = "second half of a docstring's prose from its first half"
-    licence = corpora.apidoc.LICENCE
     suite = "applications"
     metric = "chrf"
     default_budget = 1000
-    sources = ("apidoc", "codesearchnet")
     template = "{source}"
 
     min_words, max_words = 32, 64
@@ -46,14 +43,6 @@ class ApiContinuation(Task):
                                              known=corpora.test_texts(corpus.test))
         removed["test_known_from_training"] = len(held_out) - len(test)
         return Splits(train, test, notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
 
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[GenerationExample]:
         found = []

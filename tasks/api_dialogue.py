@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
-from tlbench import DataSource, QuestionExample, Splits, Task, corpora
+from tlbench import DataSource, QuestionExample, Splits, corpora
 
 
-class ApiDialogue(Task):
+class ApiDialogue(corpora.DocumentationTask):
     """The second turn of a dialogue about a function, class or method, answered with a sentence of its documentation.
 
     The question is the dialogue so far: what f does, the summary line as the reply, and "And what is its x for?".
@@ -24,11 +23,9 @@ class ApiDialogue(Task):
     name = "api-dialogue"
     kind = "question-answering"
     summary = "follow-up question about a function, answered from its documentation"
-    licence = corpora.apidoc.LICENCE
     suite = "applications"
     metric = "token_f1"
     default_budget = 600
-    sources = ("apidoc", "codesearchnet")
     template = "Reply with a sentence of the text.\n\nText: {context}\n{question}\nB:"
 
     min_parameters = 3
@@ -39,19 +36,8 @@ class ApiDialogue(Task):
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map."""
-        corpus = corpora.apidoc.corpus(source)
-        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
-                                             lambda example: [f"{example.question} {example.context}",
-                                                              example.context])
-        return Splits(train, test, notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
+        return corpora.both_sides(
+            source, self._examples, lambda example: [f"{example.question} {example.context}", example.context])
 
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[QuestionExample]:
         found = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
-from tlbench import DataSource, Splits, Task, TokenExample, corpora
+from tlbench import DataSource, Splits, TokenExample, corpora
 
 
-class ApiEntities(Task):
+class ApiEntities(corpora.DocumentationTask):
     """Names in documentation, labelled by the roles with which authors marked them.
 
     A role (`:class:`, `:func:`, `:meth:`, `:attr:`, `:mod:`) gives the type; a marked word that the
@@ -26,11 +25,8 @@ class ApiEntities(Task):
     name = "api-entities"
     kind = "token-classification"
     summary = "names of classes, functions, attributes, modules, parameters in documentation"
-    licence = corpora.apidoc.LICENCE
-    suite = "embedded"
     metric = "entity_f1"
     default_budget = 500
-    sources = ("apidoc", "codesearchnet")
     template = "Names in documentation, each with its type ({labels}).\n\nText: {words}\nNames:"
 
     min_words, max_words = 6, 40
@@ -45,14 +41,6 @@ class ApiEntities(Task):
             self._examples(corpus.train, known), self._examples(corpus.test, known),
             lambda example: [" ".join(example.words)], known=tested)
         return Splits(train, test, notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
 
     def _examples(self, rows: Iterable[corpora.Docstring], known: frozenset[str]) -> list[TokenExample]:
         """Return sentences with a marked name; those with nothing but parameters at most as many again."""

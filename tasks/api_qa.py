@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
-from tlbench import DataSource, QuestionExample, Splits, Task, corpora
+from tlbench import DataSource, QuestionExample, Splits, corpora
 
 
-class ApiQa(Task):
+class ApiQa(corpora.DocumentationTask):
     """Extractive question answering over parameter descriptions.
 
     Question: "What does the parameter x of f specify?". Context: the descriptions of all parameters of f as
@@ -24,11 +23,8 @@ class ApiQa(Task):
     name = "api-qa"
     kind = "question-answering"
     summary = "which sentence says what a parameter specifies"
-    licence = corpora.apidoc.LICENCE
-    suite = "embedded"
     metric = "token_f1"
     default_budget = 600
-    sources = ("apidoc", "codesearchnet")
     template = "Answer with a sentence of the text.\n\nText: {context}\nQuestion: {question}\nAnswer:"
 
     min_parameters = 3
@@ -38,19 +34,8 @@ class ApiQa(Task):
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map."""
-        corpus = corpora.apidoc.corpus(source)
-        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
-                                             lambda example: [f"{example.question} {example.context}",
-                                                              example.context])
-        return Splits(train, test, notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
+        return corpora.both_sides(
+            source, self._examples, lambda example: [f"{example.question} {example.context}", example.context])
 
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[QuestionExample]:
         found = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from tlbench import DataSource, GenerationExample, Splits, Task, corpora
+from tlbench import DataSource, GenerationExample, Splits, corpora
 
 
-class ApiSummary(Task):
+class ApiSummary(corpora.DocumentationTask):
     """Summarization: the paragraphs below the summary line are the source, the summary line is the target.
 
     Of a longer first paragraph, the first sentence is the target and the rest opens the source. Code, lists
@@ -21,11 +20,8 @@ class ApiSummary(Task):
     name = "api-summary"
     kind = "text-generation"
     summary = "summary line of a docstring from its extended description"
-    licence = corpora.apidoc.LICENCE
-    suite = "embedded"
     metric = "rouge_l"
     default_budget = 1000
-    sources = ("apidoc", "codesearchnet")
     template = "Summary lines of documentation.\n\nText: {source}\nSummary:"
 
     min_source, max_source = 20, 120
@@ -34,18 +30,7 @@ class ApiSummary(Task):
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map."""
-        corpus = corpora.apidoc.corpus(source)
-        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
-                                             lambda example: [example.source, example.targets[0]])
-        return Splits(train, test, notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
+        return corpora.both_sides(source, self._examples, lambda example: [example.source, example.targets[0]])
 
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[GenerationExample]:
         found = []

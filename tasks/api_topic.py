@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from tlbench import DataSource, Splits, Task, TextExample, corpora
+from tlbench import DataSource, Splits, TextExample, corpora
 
 
-class ApiTopic(Task):
+class ApiTopic(corpora.DocumentationTask):
     """Topic of a docstring, labelled by where its authors put the object.
 
     The text is the docstring's prose (summary, extended description, notes) without code, markup, module
@@ -25,11 +26,8 @@ class ApiTopic(Task):
     name = "api-topic"
     kind = "text-classification"
     summary = "subpackage that a docstring's prose describes (12 classes)"
-    licence = corpora.apidoc.LICENCE
-    suite = "embedded"
     metric = "accuracy"
     default_budget = 300
-    sources = ("apidoc", "codesearchnet")
     template = "Which part of a library a documentation text belongs to: {labels}.\n\nText: {text}\nPart:"
 
     topics = ("networkx.algorithms", "pandas.core", "pandas.io", "scipy.optimize", "scipy.signal",
@@ -40,19 +38,9 @@ class ApiTopic(Task):
 
     def load(self, source: DataSource) -> Splits:
         """Return both sides of the split map, balanced as far as the topics go."""
-        corpus = corpora.apidoc.corpus(source)
-        train, test, removed = corpora.apart(self._examples(corpus.train), self._examples(corpus.test),
-                                             lambda example: [example.text])
-        return Splits(_balanced(train, self.train_per_topic), _balanced(test, self.test_per_topic),
-                      notes={**corpus.provenance, "removed": removed})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the fingerprint of the corpus."""
-        return corpora.apidoc.identity(source)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return which documentation is missing, if any."""
-        return corpora.apidoc.unavailable(source)
+        found = corpora.both_sides(source, self._examples, lambda example: [example.text])
+        return replace(found, train=_balanced(found.train, self.train_per_topic),
+                       test=_balanced(found.test, self.test_per_topic))
 
     def _examples(self, rows: Iterable[corpora.Docstring]) -> list[TextExample]:
         found = []
@@ -78,7 +66,7 @@ def _masked(paragraph: str) -> str:
     return _NAMED.sub("NAME", _PATH.sub("NAME", corpora.plain(paragraph)))
 
 
-def _balanced(examples: Iterable[TextExample], most: int) -> list[TextExample]:
+def _balanced(examples: Iterable[Any], most: int) -> list[TextExample]:
     """Keep at most so many examples per label, drawn by the hash of the id."""
     kept: list[TextExample] = []
     count: Counter[str | float] = Counter()

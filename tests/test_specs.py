@@ -169,3 +169,8 @@ def test_seed_of_finetuning_redraws_every_stream_and_no_key_without_it(shelf: Re
     ref = StrategyRef("x", (), True, "none")
     one, two = (Cell(Condition(task, None, ref, setup, 100), 0) for setup in setups)
     assert all(stream(one, purpose) != stream(two, purpose) for purpose in ("head", "order", "dropout"))
+
+
+def test_a_strategy_is_composed_with_itself_never(shelf: Registry) -> None:
+    with pytest.raises(UserError, match="names 'finetune' twice"):
+        specs.parse_strategy("finetune(seed=1)+finetune(seed=2)", shelf)

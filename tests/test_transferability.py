@@ -39,6 +39,23 @@ def test_h_score_in_one_dimension_is_the_share_of_variance_between_classes() -> 
     assert h_score(values[:, None], classes) == pytest.approx(share, rel=1e-6)
 
 
+def test_h_score_shrinks_the_covariance_and_the_spread_between_classes_alike() -> None:
+    draw = np.random.default_rng(4)
+    classes = np.arange(30) % 3
+    features = draw.normal(size=(30, 12)) + np.eye(12)[classes]
+    centred = features - features.mean(axis=0)
+    sample = centred.T @ centred / 30
+    scale = np.trace(sample) / 12
+    # Ledoit and Wolf (2004), lemma 3.2 to 3.4: the mean distance of single outer products from their mean.
+    spread = np.mean([((np.outer(x, x) - sample) ** 2).sum() for x in centred]) / 30
+    alpha = min(1.0, spread / ((sample - scale * np.eye(12)) ** 2).sum())
+    assert alpha > 0.2
+    means = np.stack([centred[classes == c].mean(axis=0) for c in classes])
+    shrunk = (1 - alpha) * sample + alpha * scale * np.eye(12)
+    expected = np.trace(np.linalg.solve(shrunk, (1 - alpha) * means.T @ means / 30))
+    assert h_score(features, classes) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_informative_features_score_above_noise_on_every_predictor() -> None:
     draw = np.random.default_rng(2)
     classes = np.arange(120) % 3

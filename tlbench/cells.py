@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +16,7 @@ from tlbench.learned import Learned
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
-from tlbench.setups import ModelRef
+from tlbench.setups import Learner, ModelRef
 from tlbench.sources import DataSource
 from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
@@ -62,9 +61,6 @@ class Shop:
         if key not in self._data:
             try:
                 self._data[key] = task_data(self.registry.task(ref.name), ref, self.source)
-                # The many small objects of a task live as long as the process: no later collection walks them.
-                gc.collect()
-                gc.freeze()
             except UserError as error:
                 self._data[key] = error  # every cell of the task meets the same fault; do not try again for each
         found = self._data[key]
@@ -157,6 +153,9 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     model = _text_model(cell, shop)
     if model is not None:
         learner.use(model)
+    read = _unlabelled(chosen, shop)
+    if read:
+        learner.read(read)
     clock.lap("prepare")
     facts = dict(learner.fit(data.train, data.validation))
     clock.lap("train")
@@ -165,8 +164,18 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     clock.lap("evaluate")
     facts |= learner.notes()
     if model is None:
-        return Learned(validation, test, {"fit": facts, "stop_reason": "fitted"}, {}, 0.0)
+        counted = {"unlabeled": len(set(read))} if read else {}
+        return Learned(validation, test, {"fit": facts, "stop_reason": "fitted", **counted}, {}, 0.0)
     return Learned(validation, test, {"fit": facts, "stop_reason": "not trained"}, model.sizes(), model.flops())
+
+
+def _unlabelled(chosen: Learner, shop: Shop) -> tuple[str, ...]:
+    """Return the unlabelled text that a learner is given."""
+    if chosen.reads is None:
+        return ()
+    from tlbench.corpora.documents import texts_of_corpus
+
+    return texts_of_corpus(chosen.reads.corpus, shop.source)
 
 
 def _text_model(cell: Cell, shop: Shop) -> LanguageModel | None:

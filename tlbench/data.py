@@ -139,6 +139,7 @@ def _prepare(splits: Splits, kind: Kind, ref: TaskRef) -> TaskData:
     parts = {"train": list(splits.train), "validation": list(splits.validation or ()), "test": list(splits.test)}
     for name, part in parts.items():
         _check(part, kind, ref, name)
+        parts[name] = [_hashable(example) for example in part]
     held_out = {_normal(kind.text(example)) for example in parts["test"]}
     removed = {}
     for name in ("train", "validation"):
@@ -170,6 +171,13 @@ def _check(part: Sequence[Example], kind: Kind, ref: TaskRef, split: str) -> Non
         if wrong:
             raise UserError(f"task {ref.name!r}, {split} example {example.id!r}: {wrong}; correct the task's data")
         seen.add(example.id)
+
+
+def _hashable(example: Example) -> Example:
+    """Return an example whose lists, which loading methods may give, are tuples."""
+    given = {f.name: getattr(example, f.name) for f in fields(example)}
+    lists: dict[str, Any] = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return replace(example, **lists) if lists else example
 
 
 def _capped(test: Sequence[Example], ref: TaskRef) -> list[Example]:

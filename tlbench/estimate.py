@@ -13,7 +13,8 @@ from typing import Any
 from tlbench.canonical import digest
 from tlbench.cells import Shop, model_source
 from tlbench.data import CellData, cell_data
-from tlbench.grid import Cell, stream
+from tlbench.errors import UnsupportedError
+from tlbench.grid import Cell, StrategyRef, stream
 from tlbench.planning import Request, make_plan
 from tlbench.records import Record, Store
 from tlbench.registry import Registry
@@ -112,8 +113,11 @@ def estimate(
         else:
             shop = shop or open_shop(ShopSpec(plugins, request.models, source, request.precision), registry)
             say(f"timing {cell.condition.title}")
-            seconds, origin = _probe(cell, shop), "probe"
-            stages.add(cells, seconds, shop)
+            try:
+                seconds, origin = _probe(cell, shop), "probe"
+                stages.add(cells, shop)
+            except UnsupportedError:
+                seconds, origin = 0.0, "unsupported"
         rows.append(
             {"condition": cell.condition.title, "cells": len(cells), "seconds_each": round(seconds, 1), "from": origin}
         )
@@ -133,12 +137,11 @@ class Stages:
         self._seen: set[str] = set()
         self._probed: dict[str, float] = {}
 
-    def add(self, cells: Sequence[Cell], seconds: float, shop: Shop) -> None:
+    def add(self, cells: Sequence[Cell], shop: Shop) -> None:
         """Add what one condition's cells start from or learn from.
 
         Args:
             cells: The cells of a condition.
-            seconds: What one of them takes.
             shop: What to time with.
         """
         setup = cells[0].condition.setup
@@ -150,7 +153,9 @@ class Stages:
         if setup.teacher is not None:
             from tlbench.engine.distillation import teacher_cell
 
-            above = [teacher_cell(cell) for cell in cells]
+            # The same teachers teach every strategy that asks for them alike.
+            ref = StrategyRef("teachers", (), True, "none")
+            above = [teacher_cell(replace(cell, condition=replace(cell.condition, strategy=ref))) for cell in cells]
             each = self._probe(above[0], shop) * setup.teacher.members
             self._add(f"{setup.teacher.members} teachers: {_title(above[0])}", above, each, shop)
         if isinstance(setup.weights, Continued):
@@ -165,7 +170,7 @@ class Stages:
         self._seen |= new.keys()
         if new:
             self._row(name, len(new), seconds)
-            self.add(list(new.values()), seconds, shop)
+            self.add(list(new.values()), shop)
 
     def _row(self, name: str, times: int, seconds: float) -> None:
         self.rows.append({"stage": name, "times": times, "seconds_each": round(seconds, 1)})

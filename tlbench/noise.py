@@ -51,19 +51,19 @@ def with_wrong_labels(
         raise UnsupportedError(reason)
     changed, wrong = [], 0
     for example in examples:
-        made, count = _spoilt(cell, example, pool, choices)
+        made, count = _spoilt(cell, example, pool, choices, labels)
         changed.append(made)
         wrong += count
     return tuple(changed), wrong
 
 
 def _spoilt(
-    cell: Cell, example: Example, pool: Sequence[Example], choices: Sequence[str]
+    cell: Cell, example: Example, pool: Sequence[Example], choices: Sequence[str], labels: Sequence[str]
 ) -> tuple[Example, int]:
     """Return an example and how many of its labels are wrong now."""
     assert not isinstance(example, QuestionExample)
     if isinstance(example, TokenExample):
-        return _retyped(cell, example, choices)
+        return _retyped(cell, example, choices, labels)
     if _draw(cell, example.id, "whether") >= cell.condition.label_noise:
         return example, 0
     pick = _draw(cell, example.id, "which")
@@ -78,12 +78,16 @@ def _spoilt(
     return replace(example, label=other.label), int(other.label != example.label)
 
 
-def _retyped(cell: Cell, example: TokenExample, types: Sequence[str]) -> tuple[TokenExample, int]:
+def _retyped(
+    cell: Cell, example: TokenExample, types: Sequence[str], labels: Sequence[str]
+) -> tuple[TokenExample, int]:
+    """Give mentions other types; of several words only types that have such mentions, so that no new tag arises."""
     tags, wrong = list(example.tags), 0
     for kind, begin, end in sorted(entities(["O" if tag is None else tag for tag in tags])):
         name = f"{example.id}|{begin}"
-        if _draw(cell, name, "whether") < cell.condition.label_noise:
-            other = _other(types, kind, _draw(cell, name, "which"))
+        others = [t for t in types if t != kind and (end - begin == 1 or f"I-{t}" in labels)]
+        if others and _draw(cell, name, "whether") < cell.condition.label_noise:
+            other = others[int(_draw(cell, name, "which") * len(others))]
             tags[begin:end] = [f"B-{other}", *[f"I-{other}"] * (end - begin - 1)]
             wrong += 1
     return replace(example, tags=tuple(tags)), wrong

@@ -36,11 +36,31 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """Unlabelled text that a learner is given beside its examples.
+
+    Attributes:
+        corpus: Name of a corpus that the strategy was offered.
+        identity: What pins its rows.
+    """
+
+    corpus: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Learner:
-    """Who learns: `neural` is tlbench's own loop; any other name is the strategy that provides the learner."""
+    """Who learns: `neural` is tlbench's own loop; any other name is the strategy that provides the learner.
+
+    Attributes:
+        name: Its name.
+        config: Its settings.
+        reads: Unlabelled text that it is given, or `None`.
+    """
 
     name: str = "neural"
     config: Mapping[str, Any] = field(default_factory=dict)
+    reads: Reads | None = added(None)
 
 
 @dataclass(frozen=True)
@@ -330,7 +350,7 @@ class Setup:
         readout: What the head reads, or `None` for the trunk's output and the model's own pooling.
         augment: Altered copies of the training examples, or `None`.
         teacher: Models to learn from, or `None`.
-        seed: Redraws everything random but the examples.
+        seed: Redraws all that is random in this training but the examples; source models and teachers have their own.
     """
 
     learner: Learner = field(default_factory=Learner)

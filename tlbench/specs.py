@@ -49,6 +49,8 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
                     f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
                     f"the {clash[0]}, so drop one of them"
                 )
+        if part.name in [other.name for other in parts[:place]]:
+            raise UserError(f"strategy {text!r} names {part.name!r} twice: once is enough")
     _check_learner(text, parts)
     written = frozenset().union(*(part.writes for part in parts))
     if {"ties", "adapters"} <= written:

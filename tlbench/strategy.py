@@ -158,6 +158,10 @@ class LearnerModel(ABC):
         """Take the cell's model; called once before `fit`, if the strategy uses one."""
         self.model = model
 
+    def read(self, texts: Sequence[str]) -> None:
+        """Take the unlabelled text that `Learner.reads` names; called once before `fit`, if it names some."""
+        raise NotImplementedError(f"{type(self).__name__} asks for unlabelled text but does not read it")
+
     @abstractmethod
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Learn from the cell's own examples; return what the record keeps (what was selected, sizes)."""

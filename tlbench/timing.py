@@ -54,8 +54,9 @@ def token_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds:
     """Return the seconds that training takes per real token of the cell's own training examples."""
     machine = build(source, cell.condition.setup, cell.condition.task.kind, data.task.labels, seeds)
     train = machine.form.encode(data.train)
-    tokens = cell.condition.setup.phases[0].recipe.batch_size * float(train.tokens.lengths.mean())
-    return _step_seconds(machine, train, shop, cell, seeds) / tokens
+    machine.release("all")
+    rows = min(cell.condition.setup.phases[0].recipe.batch_size, len(train))
+    return _step_seconds(machine, train, shop, cell, seeds) / (rows * float(train.tokens.lengths.mean()))
 
 
 def _step_seconds(machine: Machine, train: Encoded, shop: Shop, cell: Cell, seeds: dict[str, int]) -> float:

@@ -109,8 +109,9 @@ def h_score(features: Floats, classes: NDArray[np.int64]) -> float:
 
     centred = features - features.mean(axis=0)
     fitted = LedoitWolf(assume_centered=True).fit(centred)
-    means = np.stack([centred[classes == c].mean(axis=0) for c in classes])
-    between = (1 - fitted.shrinkage_) * (means.T @ means) / len(classes)
+    kinds, sizes = np.unique(classes, return_counts=True)
+    means = np.stack([centred[classes == kind].mean(axis=0) for kind in kinds])
+    between = (1 - fitted.shrinkage_) * ((means.T * sizes) @ means) / len(classes)
     return float(np.trace(np.linalg.pinv(fitted.covariance_, hermitian=True) @ between))
 
 

@@ -80,7 +80,7 @@ class Classifier(LearnerModel):
         labels = [str(example.label) for example in examples]
         counts = Counter(labels)
         self.majority = min(counts, key=lambda name: (-counts[name], name))
-        self.features = PairFeatures(examples)
+        self.features = self.featurize(examples)
         if len(counts) == 1 or self.features.empty:
             reason = "one class" if len(counts) == 1 else "no feature"
             return {"fallback": f"{reason} in training: always predicts {self.majority!r}"}
@@ -92,6 +92,10 @@ class Classifier(LearnerModel):
         loss, cost, self.model = min(trials, key=lambda trial: trial[:2])
         return {"cost": cost, "validation_loss": loss, "features": matrix.shape[1],
                 "iterations": int(self.model.n_iter_.max())}
+
+    def featurize(self, examples: Sequence[TextExample]) -> Any:
+        """Return what makes features of texts: called with examples, it returns one row for each."""
+        return PairFeatures(examples)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the most probable class of each text."""
@@ -125,7 +129,7 @@ class Regressor(LearnerModel):
         examples, held_out = _text_examples(train), _text_examples(validation)
         labels = np.array([float(example.label) for example in examples])
         self.mean = float(labels.mean())
-        self.features = PairFeatures(examples)
+        self.features = self.featurize(examples)
         if self.features.empty or np.ptp(labels) == 0:
             return {"fallback": f"nothing to learn in training: always predicts {self.mean:g}"}
         matrix, inputs = self.features(examples), self.features(held_out) if held_out else None
@@ -137,6 +141,10 @@ class Regressor(LearnerModel):
             trials.append((error, penalty, model))
         error, penalty, self.model = min(trials, key=lambda trial: trial[:2])
         return {"penalty": penalty, "validation_mse": error, "features": matrix.shape[1]}
+
+    def featurize(self, examples: Sequence[TextExample]) -> Any:
+        """Return what makes features of texts: called with examples, it returns one row for each."""
+        return PairFeatures(examples)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return one number per text."""

@@ -56,6 +56,8 @@ class Made:
     note: str = ""
     validation: float | None = None
     keep_predictions: bool = True
+    setup: Mapping[str, Any] = field(default_factory=lambda: {"learner": {"name": "neural"}})
+    precision: str = "auto"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,7 +76,8 @@ class Made:
             "strategy": self.strategy,
             "budget": self.k,
             "unlabeled": self.unlabeled,
-            "setup": {"learner": {"name": "neural"}},
+            "setup": dict(self.setup),
+            "precision": self.precision,
         }
 
 

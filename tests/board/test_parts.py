@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
-from tlbench.boards import as_json, build, render
+from tlbench.boards import as_json, build, render, select
 from tlbench.boards.values import Board
 from tlbench.records import Store
 
@@ -61,6 +63,37 @@ def test_two_rows_that_differ_in_their_seed_are_the_noise_floor(toy: SimpleNames
     (one,) = board.tables[0].contributions
     assert one.seeds_only
     assert one.delta.value is not None
-    assert f"differ in nothing but their seeds: {one.delta.value:+.3f} on topic@300." in render(board)
+    assert one.delta.apart is not None
+    assert one.delta.apart >= abs(one.delta.value)
+    assert f"differ in nothing but their seeds: {one.delta.apart:.3f} on topic@300 (3 replicates)." in render(board)
     bare = build(write(toy.replicates(3, "finetune", 0.7)))
     assert "Noise floor: not measured" in render(bare)
+
+
+def test_what_learns_otherwise_or_starts_at_random_has_nothing_to_take_out(
+    toy: SimpleNamespace, write: Write
+) -> None:
+    def made(strategy: str, setup: dict[str, Any]) -> list[Any]:
+        cells = toy.replicates(3, strategy, 0.6)
+        return [replace(cell, setup=setup) for cell in cells]
+
+    asked = made("prompt", {"learner": {"name": "prompt"}})
+    read = made("self-pretrain", {"weights": {"type": "Continued", "start": {"type": "Random"}}})
+    taught = made("scratch+distill", {"weights": {"type": "Random"}})
+    tuned = toy.replicates(3, "finetune", 0.6)
+    board = build(write(asked, read, taught, tuned, made("dapt", {"weights": {"type": "Continued", "start": {}}})))
+    assert [one.row for one in board.tables[0].contributions] == ["dapt (mini)"]
+
+
+def test_rest_at_another_precision_is_no_counterpart(toy: SimpleNamespace, write: Write) -> None:
+    lower = [replace(cell, precision="bf16") for cell in toy.replicates(3, "finetune", 0.6)]
+    assert parts(build(write(toy.replicates(3, "lora", 0.7), lower))) == {}
+
+
+def test_verdict_between_two_rows_tells_their_ranks_apart_and_a_view_hides_parts_of_hidden_rows(
+    toy: SimpleNamespace, write: Write
+) -> None:
+    board = build(write(toy.replicates(3, "lora", 0.8), toy.replicates(3, "finetune", 0.6)))
+    assert board.tables[0].contributions[0].delta.verdict == "HELPS"
+    assert {row.strategy: row.rank for row in board.rows} == {"lora": 1, "finetune": 2}
+    assert select(board, strategies=["finetune"]).tables[0].contributions == ()

@@ -80,3 +80,11 @@ def test_plot_without_matplotlib_is_one_sentence(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install matplotlib"):
         transfer.plot(board, tmp_path)
+
+
+def test_compositions_have_a_matrix_of_their_own(toy: SimpleNamespace, write: Write) -> None:
+    sources = [f"intermediate(source={name})" for name in GAINS]
+    names = ["finetune", "lora", *sources, *(f"{name}+lora" for name in sources)]
+    found = transfer.matrices(build(write(*(toy.replicates(3, name, 0.6) for name in names))))
+    assert [matrix.family for matrix in found] == ["intermediate", "intermediate on lora"]
+    assert all(len(matrix.entries) == 3 for matrix in found)

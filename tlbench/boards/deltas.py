@@ -110,10 +110,13 @@ class Comparisons:
         return _nothing("scratch", condition, reason if condition.evaluated else "has no score")
 
     def _against_rest(self, one: Removed) -> Comparison:
-        pairs = self._pairer.pairs(one.whole, one.without)
-        if pairs.left:
-            return self._compare("part", one.whole, one.without, pairs, [])
-        return _nothing("part", one.whole, pairs.reason or "no replicate in common")
+        refused: list[str] = []
+        for rest in one.candidates:
+            pairs = self._pairer.pairs(one.whole, rest)
+            if pairs.left:
+                return self._compare("part", one.whole, rest, pairs, refused)
+            refused.append(f"{rest.label}: {pairs.reason or 'no replicate in common'}")
+        return _nothing("part", one.whole, "; ".join(refused))
 
     def _compare(
         self,
@@ -140,6 +143,7 @@ class Comparisons:
             p=estimate.p if judged else None,
             n=estimate.n,
             improve=wins,
+            apart=fmean(abs(a - b) for a, b in zip(scores, base, strict=True)),
             rer=estimate.value / error if error >= 1 - _NO_ERROR_LEFT else None,
             capped=sum(record.training.get("stop_reason") == "cap" for record in pairs.right),
             reason="; ".join(filter(None, reasons)) or None,
@@ -163,7 +167,11 @@ class Comparisons:
     def _told(self, one: Condition, other: Condition) -> bool:
         """Return whether a comparison of exactly these two has a verdict that tells them apart."""
         return any(made.delta.baseline == b.label and made.delta.verdict in ("HELPS", "HARMS")
-                   for a, b in ((one, other), (other, one)) for made in (self.best[a.id], self.scratch[a.id]))
+                   for a, b in ((one, other), (other, one)) for made in self._of(a))
+
+    def _of(self, condition: Condition) -> list[Comparison]:
+        parts = [comparison for removed, comparison in self.parts if removed.whole.id == condition.id]
+        return [self.best[condition.id], self.scratch[condition.id], *parts]
 
 
 def judged(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:

@@ -44,6 +44,7 @@ class Delta:
         mde: Smallest effect this comparison could have found (two-sided 5 %, power 80 %).
         n: Replicates paired.
         improve: Share of replicates above the baseline, ties one half.
+        apart: Mean distance between the two scores of a replicate, whatever its sign.
         rer: Relative error reduction; `None` if the baseline scores above 0.98.
         small: The effect is below the equality margin.
         unstable: More than a fifth of the condition's replicates collapsed.
@@ -63,6 +64,7 @@ class Delta:
     mde: float | None = None
     n: int = 0
     improve: float | None = None
+    apart: float | None = None
     rer: float | None = None
     small: bool = False
     unstable: bool = False

@@ -14,11 +14,13 @@ def headline(board: Board) -> list[str]:
     """Return the sentences of the first paragraph, most important first."""
     if not board.rows:
         return ["There are no records here yet, so there is nothing to compare."]
-    sentences = _verdicts([row for row in board.rows if row.transfers])
-    sentences += _baseline_wins(board.tables)
-    sentences += _without_transfer(board.tables)
+    tables = board.right
+    sentences = _verdicts([row for table in tables for row in table.rows if row.transfers])
+    sentences += _baseline_wins(tables)
+    sentences += _without_transfer(tables)
+    sentences.append(_noisy(board))
     sentences.append(_unfinished(board.rows))
-    sentences.append(reach(board.tables))
+    sentences.append(reach(tables))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -117,6 +119,15 @@ def _without_transfer(tables: Sequence[Table]) -> list[str]:
         else "no setup with transfer has a score there"
     )
     return [f"On {names}, {why}: these rows are baselines only and say nothing about transfer."]
+
+
+def _noisy(board: Board) -> str:
+    noisy = [table.id for table in board.tables if table.label_noise]
+    if not noisy:
+        return ""
+    if len(noisy) == len(board.tables):
+        return "A share of the labels learned from was made wrong on purpose in all tables."
+    return f"Not counted here, since a share of their labels was made wrong on purpose: {', '.join(noisy)}."
 
 
 def _unfinished(rows: Sequence[Row]) -> str:

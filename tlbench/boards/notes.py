@@ -135,11 +135,14 @@ def _parts_note(board: Board) -> list[str]:
 def _noise_floor(board: Board) -> str:
     """Say how far two rows lie apart that differ in nothing but their seeds."""
     found = [
-        f"{text.signed(one.delta.value)} on {table.id}"
+        f"{text.share(one.delta.apart)} on {table.id} ({one.delta.n} replicates)"
         for table in board.tables
         for one in table.contributions
-        if one.delta.value is not None and one.seeds_only
+        if one.delta.apart is not None and one.seeds_only
     ]
     if not found:
         return "Noise floor: not measured (it takes two `finetune` rows that differ in nothing but their seeds)."
-    return f"Noise floor, two `finetune` rows that differ in nothing but their seeds: {', '.join(found)}."
+    return (
+        "Noise floor, the mean distance between the scores of a replicate in two `finetune` rows that differ in "
+        f"nothing but their seeds: {', '.join(found)}."
+    )

@@ -13,19 +13,21 @@ from tlbench.specs import split_outside
 
 @dataclass(frozen=True)
 class Removed:
-    """A condition, one of its strategies, and the condition that differs by this strategy alone.
+    """A condition, one of its strategies, and what is left without it.
 
     Attributes:
         whole: The condition.
         part: Label of the strategy that is taken out, its settings included.
         config: Its settings.
-        without: The condition that is left; plain fine-tuning where nothing else is.
+        rest: Label of what is left; empty for plain fine-tuning.
+        candidates: The conditions that are this rest, by the same model at the same precision.
     """
 
     whole: Condition
     part: str
     config: Mapping[str, Any]
-    without: Condition
+    rest: str
+    candidates: tuple[Condition, ...]
 
     @property
     def family(self) -> str:
@@ -36,18 +38,34 @@ class Removed:
 
 
 def removed(conditions: Sequence[Condition]) -> list[Removed]:
-    """Return, for the conditions with transfer, each strategy whose counterpart without it is there too."""
-    index = {(c.architecture, _signature(_working(c))): c for c in conditions if c.architecture}
+    """Return, for the conditions that fine-tune a pre-trained model, each strategy whose rest is there too.
+
+    What learns in another way, or starts from random weights, has nothing to take out: without it the row would be
+    another method, not the same with less.
+    """
+    index: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        if _tunes(condition):
+            index.setdefault(_identity(condition, _working(condition)), []).append(condition)
     found = []
     for whole in conditions:
-        if not whole.transfers or not whole.architecture:
-            continue
-        parts = _working(whole)
+        parts = _working(whole) if _tunes(whole) else []
         for place, part in enumerate(parts):
-            rest = index.get((whole.architecture, _signature([*parts[:place], *parts[place + 1 :]])))
-            if rest is not None:
-                found.append(Removed(whole, str(part["label"]), part["config"], rest))
+            rest = [*parts[:place], *parts[place + 1 :]]
+            candidates = index.get(_identity(whole, rest), [])
+            if candidates:
+                label = "+".join(str(one["label"]) for one in rest)
+                found.append(Removed(whole, str(part["label"]), part["config"], label, tuple(candidates)))
     return found
+
+
+def _tunes(condition: Condition) -> bool:
+    """Return whether a condition trains a pre-trained model by tlbench's own loop."""
+    setup = condition.facts.cell["condition"].get("setup", {})
+    weights = setup.get("weights", {})
+    start = weights.get("start", weights) if weights.get("type") == "Continued" else weights
+    neural = setup.get("learner", {}).get("name", "neural") == "neural"
+    return condition.transfers and condition.architecture is not None and neural and start.get("type") != "Random"
 
 
 def _working(condition: Condition) -> list[dict[str, Any]]:
@@ -59,5 +77,7 @@ def _working(condition: Condition) -> list[dict[str, Any]]:
     return [{**part, "label": label} for part, label in zip(parts, labels, strict=True) if label != "finetune"]
 
 
-def _signature(parts: Sequence[Mapping[str, Any]]) -> str:
-    return canonical_json([{name: value for name, value in part.items() if name != "label"} for part in parts])
+def _identity(condition: Condition, parts: Sequence[Mapping[str, Any]]) -> str:
+    bare = [{name: value for name, value in part.items() if name != "label"} for part in parts]
+    precision = condition.facts.cell["condition"].get("precision", "auto")
+    return canonical_json([condition.architecture, precision, bare])

@@ -46,7 +46,8 @@ def build(store: Store) -> Board:
         families = judged([comparison for table in comparisons for comparison in table.all])
         tables = tuple(_table(table, made, reader, uses) for table, made in zip(found, comparisons, strict=True))
     sizes = tuple(Family(kind, tier, size) for (kind, tier), size in sorted(families.items()))
-    return Board(header(records, RESAMPLES), tables, aggregates(tables), sizes)
+    made = Board(header(records, RESAMPLES), tables, (), sizes)
+    return replace(made, aggregates=aggregates(made.right))
 
 
 def _one_thread() -> AbstractContextManager[Any]:
@@ -66,9 +67,15 @@ def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = 
         return all(not chosen or name in chosen for chosen, name in
                    ((tasks, row.task), (models, row.model), (strategies, row.strategy)))
 
-    tables = [replace(table, rows=tuple(filter(kept, table.rows))) for table in board.tables]
-    tables = [table for table in tables if table.rows]
-    return replace(board, tables=tuple(tables), aggregates=aggregates(tables))
+    tables = [_with_rows(table, tuple(filter(kept, table.rows))) for table in board.tables]
+    view = replace(board, tables=tuple(table for table in tables if table.rows))
+    return replace(view, aggregates=aggregates(view.right))
+
+
+def _with_rows(table: Table, rows: tuple[Row, ...]) -> Table:
+    labels = {row.label for row in rows}
+    parts = tuple(one for one in table.contributions if one.row in labels)
+    return replace(table, rows=rows, contributions=parts)
 
 
 def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Mapping[str, int]) -> Table:
@@ -99,7 +106,7 @@ def _contribution(found: tuple[Removed, Comparison]) -> Contribution:
     source = one.config.get("source")
     return Contribution(
         one.whole.label, one.whole.model, one.part, source if isinstance(source, str) else None, comparison.delta,
-        one.family, _predictors(list(one.whole.evaluated.values())),
+        one.family, one.rest, _predictors(list(one.whole.evaluated.values())),
     )
 
 

@@ -22,7 +22,7 @@ class Matrix:
     """One way of learning from a source with one model, over sources and targets.
 
     Attributes:
-        family: Label of the strategy without its source.
+        family: Label of the strategy without its source, and of what it is composed with.
         model: The model.
         sources: Source tasks, sorted.
         targets: Ids of the target tables, in the board's order.
@@ -55,7 +55,7 @@ def matrices(board: Board) -> list[Matrix]:
     for table in board.tables:
         for one in table.contributions:
             if one.source not in (None, "auto") and one.delta.value is not None:
-                grouped.setdefault((one.family, one.model), {})[str(one.source), table.id] = one
+                grouped.setdefault((one.title, one.model), {})[str(one.source), table.id] = one
     order = {table.id: place for place, table in enumerate(board.tables)}
     found = []
     for (family, model), entries in sorted(grouped.items()):

@@ -77,6 +77,7 @@ class Contribution:
         source: The source task that this strategy names, or `None`.
         delta: The row minus the row without it.
         family: The part's label without its source; parts of one family differ in their sources alone.
+        rest: Label of the row without the part; empty for plain fine-tuning.
         predictors: What could be known of the gain before training on the target, as means over replicates.
     """
 
@@ -86,7 +87,13 @@ class Contribution:
     source: str | None
     delta: Delta
     family: str = ""
+    rest: str = ""
     predictors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name what adds, without its source: the part, and what it is composed with."""
+        return f"{self.family} on {self.rest}" if self.rest else self.family
 
     @property
     def seeds_only(self) -> bool:
@@ -199,3 +206,8 @@ class Board:
     def rows(self) -> tuple[Row, ...]:
         """Return all rows, table by table."""
         return tuple(row for table in self.tables for row in table.rows)
+
+    @property
+    def right(self) -> tuple[Table, ...]:
+        """Return the tables whose labels were not made wrong, which summaries are about; all, if there are none."""
+        return tuple(table for table in self.tables if not table.label_noise) or self.tables

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,19 @@ def documents_of(texts: Iterable[str], **facts: Any) -> Documents:
         raise UserError(f"the corpus holds {len(found)} documents with text in them: give at least 2, one of which is "
                         "held out to measure the loss")
     return Documents(found, **facts)
+
+
+@lru_cache(maxsize=1)
+def texts_of_corpus(name: str, source: DataSource) -> tuple[str, ...]:
+    """Return the texts of a corpus that strategies are offered, the scarce ones last; read once per process.
+
+    Raises:
+        UserError: there is no such corpus, or a package whose text is read is not installed.
+    """
+    if name != "embedded":
+        raise UserError(f"corpus {name!r} is not known: strategies may read 'embedded'")
+    found = embedded(source)
+    return (*found.texts, *found.scarce)
 
 
 def embedded(source: DataSource) -> Documents:

@@ -77,7 +77,7 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         "task": above.condition.task,
         "fingerprints": dict(data.task.fingerprints),
         "subset": data.fingerprint,
-        "asked": digest([example.id for example in examples]),
+        "asked": digest(list(examples)),
         "copies": cell.condition.setup.augment,
         "model": above.condition.model,
         "teacher": replace(teacher, weight=0.0),  # what they say does not depend on how much it counts

@@ -55,7 +55,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     if reading:
         used, source = [*used, reading[0]], reading[1]
     given = _lesson(cell, data, bench, micro)
-    done = train(cell, data, source, bench, micro, Before(state, given))
+    done = train(cell, data, source, bench, micro, Before(state, given, probe=state is not None))
     bench.clock.lap("train")
     if done.predictors:
         used[-1] = replace(used[-1], predictors={**used[-1].predictors, **done.predictors})

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tlbench import transferability
 from tlbench.engine.bench import Bench
-from tlbench.engine.encoding import Encoded
-from tlbench.engine.forms import IGNORED
+from tlbench.engine.forms import IGNORED, ClassificationForm, TaggingForm
 from tlbench.engine.machine import Machine
 from tlbench.engine.predict import features
+from tlbench.task import Example
 
-MOST = 2000
-"""Rows (texts, or words for tagging) that are looked at; the first ones."""
+MOST = 1000
+"""Training examples that are looked at: the first ones."""
+WORDS = 2000
+"""Words that are looked at for tagging: the first ones of these examples."""
 
 
-def predictors(machine: Machine, encoded: Encoded, own: int, bench: Bench) -> dict[str, float]:
+def predictors(machine: Machine, examples: Sequence[Example], bench: Bench) -> dict[str, float]:
     """Return the predictors of transfer for a machine that has not been trained on the target yet.
 
     Args:
         machine: Its trunk holds the source's weights.
-        encoded: The target's training examples.
-        own: How many of them are the cell's own; altered copies come after these.
+        examples: The target's training examples.
         bench: What it runs on.
 
     Returns:
-        Nothing for questions and generation, whose answers are no labels of a vector.
+        Nothing for questions and generation, whose answers are no labels of a vector, and where the source model
+        is broken (it diverged, or says the same of everything).
     """
-    labels = encoded.per_row.get("labels")
-    tags = encoded.ragged.get("labels")
-    if machine.form.generates or (labels is None and tags is None):
+    form = machine.form
+    if form.generates or not isinstance(form, ClassificationForm | TaggingForm):
         return {}
-    rows = [row for row in range(len(encoded)) if encoded.owner[row] < own]
+    encoded = bench.place.in_step(lambda: form.encode(examples[:MOST]))
     bench.place.in_step(lambda: machine.to(bench.place.device))
-    found = features(machine, encoded, bench.precision, bench.place)
-    vectors = np.concatenate([found.row(row) for row in rows]).astype(np.float64)
-    if labels is None:
-        assert tags is not None
-        labels = np.concatenate([tags.row(row) for row in rows])
-    else:
-        labels = labels[rows]
+    vectors = features(machine, encoded, bench.precision, bench.place).flat
+    labels = encoded.per_row["labels"] if form.pooled else encoded.ragged["labels"].flat
+    return bench.place.in_step(lambda: _told(vectors, labels))
+
+
+def _told(vectors: NDArray[np.generic], labels: NDArray[np.generic]) -> dict[str, float]:
     if labels.dtype.kind == "f":
-        return transferability.of_numbers(vectors[:MOST], labels[:MOST].astype(np.float64))
-    known = labels != IGNORED
-    return transferability.of_classes(vectors[known][:MOST], labels[known][:MOST].astype(np.int64))
+        rows, numbers = vectors.astype(np.float64), labels.astype(np.float64)
+        return transferability.of_numbers(rows, numbers) if _usable(rows) else {}
+    known = np.flatnonzero(labels != IGNORED)[:WORDS]
+    rows = vectors[known].astype(np.float64)
+    return transferability.of_classes(rows, labels[known].astype(np.int64)) if _usable(rows) else {}
+
+
+def _usable(rows: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(rows).all() and np.ptp(rows, axis=0).any()) if len(rows) else False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlbench.corpora.documents import texts_of_corpus
 from tlbench.data import TaskData
 from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
 from tlbench.engine.pretraining.stage import Checkpoint, pretrained
 from tlbench.engine.pretraining.start import Untrained
 from tlbench.engine.pretraining.training import Bench as Desk
-from tlbench.errors import UserError
 from tlbench.model import Architecture
 from tlbench.setups import Continued, Random
 from tlbench.task import texts_of
@@ -31,7 +31,7 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
         UserError: the corpus is unknown, or too small for the recipe.
     """
     own = [text for example in data.train for text in texts_of(example)]
-    texts = own if start.corpus == "task" else _texts_of_corpus(start.corpus, bench)
+    texts = own if start.corpus == "task" else list(texts_of_corpus(start.corpus, bench.source))
     desk = Desk(bench.place, bench.precision, bench.cache)
     whole = replace(source, generates=False)
     made = pretrained(texts, Untrained(whole) if isinstance(start.start, Random) else whole, start.recipe, desk)
@@ -46,12 +46,3 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
 def repeated(start: Continued, source: Source) -> bool:
     """Return whether the model declares to have read the corpus before."""
     return start.corpus != "task" and not isinstance(start.start, Random) and _EMBEDDED in source.model.training_sources
-
-
-def _texts_of_corpus(name: str, bench: Bench) -> list[str]:
-    if name != "embedded":
-        raise UserError(f"corpus {name!r} is not known: dapt reads the embedded corpora")
-    from tlbench.corpora.documents import embedded
-
-    found = embedded(bench.source)
-    return [*found.texts, *found.scarce]

@@ -78,11 +78,13 @@ class Before:
         state: Weights of an upstream trunk to start from, or `None`.
         lesson: What teachers say of the training examples, or `None`.
         member: Number of a teacher, which has random streams of its own; `None` for the cell itself.
+        probe: Ask the trunk, before it is trained, what it can tell of the training labels.
     """
 
     state: dict[str, torch.Tensor] | None = None
     lesson: Lesson | None = None
     member: int | None = None
+    probe: bool = False
 
 
 def train(
@@ -111,8 +113,8 @@ def train(
     )
     bench.clock.lap("prepare")
     told: Mapping[str, float] = {}
-    if before.state is not None:
-        told = predictors(machine, encoded["train"], len(data.train), bench)
+    if before.probe:
+        told = predictors(machine, data.train, bench)
         bench.clock.lap("predictors")
     plain = _job(cell, data, machine, encoded, seeds)
     frozen = _frozen_phases(setup)

@@ -1,0 +1,105 @@
+"""Static word vectors: what was transferred before models were pre-trained."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from tlbench import Learner, LearnerModel, Offer, Reads, Setup, Strategy, UserError
+
+from .linear import OneThread
+
+
+@dataclass(frozen=True)
+class Word2Vec(Strategy):
+    """Train word vectors on the cell's own texts, and a linear model on them (Mikolov et al. 2013, arXiv:1310.4546).
+
+    Skip-gram with negative sampling by gensim; words in lower case. Texts are the standardised mean of their words'
+    vectors, pairs |a-b|, a*b and the cosine; a word to be tagged is itself and its two neighbours. Logistic or ridge
+    regression, penalty by the validation examples. Questions and generation are unsupported.
+
+    Held equal: the labels. Outside data: none, so it is a baseline. Cost: seconds on one core.
+
+    Attributes:
+        width: Size of a vector.
+        window: Words looked at on each side.
+        least: Occurrences below which a word has no vector.
+        epochs: Passes over the text.
+        costs: Inverse penalties tried by logistic regression.
+        penalties: Penalties tried by ridge regression.
+    """
+
+    width: int = 100
+    window: int = 5
+    least: int = 1
+    epochs: int = 20
+    costs: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0)
+    penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
+
+    name = "word2vec"
+    summary = "word vectors of the cell's own texts and a linear model on them"
+    uses_model = False
+    transfers = False
+    writes = frozenset({"learner"})
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Name this strategy and its settings as the learner."""
+        config = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(setup, learner=Learner(self.name, config))
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse what a mean of vectors cannot answer."""
+        if offer.kind in ("question-answering", "text-generation"):
+            return "word vectors alone can neither find an answer nor write a text"
+        return None
+
+    def learner(self, config: Mapping[str, Any], kind: str, seed: int) -> LearnerModel:
+        """Return the learner of `kind`.
+
+        Raises:
+            UserError: gensim is not installed.
+        """
+        from .learners.vectors import Reader, Training, VectorClassifier, VectorRegressor, WindowTagger
+
+        learners: dict[str, Callable[[], LearnerModel]] = {
+            "text-classification": lambda: VectorClassifier(config["costs"]),
+            "text-regression": lambda: VectorRegressor(config["penalties"]),
+            "token-classification": lambda: WindowTagger(config["costs"]),
+        }
+        if importlib.util.find_spec("gensim") is None:
+            raise UserError("strategy 'word2vec' trains its vectors with gensim: pip install 'tlbench[word2vec]'")
+        training = Training(config["width"], config["window"], config["least"], config["epochs"], seed=1)
+        return OneThread(Reader(learners[kind](), training))
+
+
+@dataclass(frozen=True)
+class Word2VecDomain(Word2Vec):
+    """Train word vectors on unlabelled text of the domain, and a linear model on them for the task.
+
+    As `word2vec`, but the vectors come from text beside the cell's own, which is counted in the record.
+
+    Held equal: the labels. Outside data: unlabelled domain text. Cost: a minute or two on one core, once per run.
+    """
+
+    least: int = 3
+    epochs: int = 5
+
+    name = "word2vec-domain"
+    summary = "word vectors of the domain's unlabelled text and a linear model on them"
+    external_data = "unlabeled"
+    transfers = True
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Let the learner read the domain's text."""
+        setup = super().prepare(setup, offer)
+        for name in offer.corpora:
+            return replace(setup, learner=replace(setup.learner, reads=Reads(name, offer.corpora[name])))
+        return setup
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse tasks of whose domain no unlabelled text is known."""
+        if not len(offer.corpora):
+            return "no unlabelled text of this task's domain is known here"
+        return super().unsupported(offer)
