@@ -20,7 +20,7 @@ from tlbench.recipes import default_setup
 from tlbench.setups import Family, Part, Setup
 from tlbench.sources import DataSource, fingerprint
 from tlbench.strategy import ExternalData, LearnerModel, Offer, Strategy
-from tlbench.task import Budget, Example, Splits, Task
+from tlbench.task import Budget, Example, Splits, Task, texts_of
 from tlbench.template import Template
 
 FEWEST = 10
@@ -280,7 +280,7 @@ def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
     for kind, template in toys.TEMPLATES.items():
         for budget in _BUDGETS:
             if not strategy.uses_model:
-                yield Offer(kind, "toy", None, budget, template), default_setup(kind, None, budget)
+                yield Offer(kind, "toy", None, budget, template, corpora={"toy": {}}), default_setup(kind, None, budget)
                 continue
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
@@ -363,6 +363,8 @@ def _wrong_learner(strategy: Strategy, setup: Setup, kind: Kind) -> str | None:
             return f"learner returns a {type(learner).__name__}: return a LearnerModel"
         if strategy.uses_model:
             learner.use(toys.ToyTextModel())
+        if setup.learner.reads is not None:
+            learner.read([text for example in train for text in texts_of(example)])
         canonical_json(dict(learner.fit(train, validation)))
         results.append([canonical_json(kind.to_json(prediction)) for prediction in learner.predict(given)])
         canonical_json(dict(learner.notes()))

@@ -39,7 +39,8 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
         row = {"strategy": cls.name}
         for kind in KINDS:
             if not cls.uses_model:
-                row[kind] = "-" if unsupported([strategy], Offer(kind, "", None, 300, TEMPLATES[kind])) else "yes"
+                offer = Offer(kind, "", None, 300, TEMPLATES[kind], corpora={"toy": {}})
+                row[kind] = "-" if unsupported([strategy], offer) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
                                 if not unsupported([strategy], _offer(kind, family))) or "-"
