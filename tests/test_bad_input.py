@@ -160,7 +160,7 @@ def test_reading_commands_refuse_bad_names(arguments: list[str], expected: str, 
 @pytest.mark.parametrize(("content", "expected"), [
     (b'taks = "sst2"', "in the grid file 'grid.toml' the key 'taks' is not known: did you mean 'tasks'"),
     (b'text_pair = "b"', "the key 'text_pair' is not known: did you mean 'text-pair'"),
-    (b'[run]\ntasks = "sst2"', "the key 'run' is not known: known: any-rows, budgets"),
+    (b'[run]\ntasks = "sst2"', "the key 'run' is not known: known: ablate, any-rows"),
     (b"tasks = 3", "'tasks' in the grid file 'grid.toml' is 3: give a string or an array of strings"),
     (b'tasks = ["sst2", 3]', "'tasks' in the grid file 'grid.toml' is ['sst2', 3]: give a string or an array"),
     (b"budgets = 1.5", "'budgets' in the grid file 'grid.toml' is 1.5: give whole numbers or 'full'"),
