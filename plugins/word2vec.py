@@ -9,8 +9,6 @@ from typing import Any
 
 from tlbench import Learner, LearnerModel, Offer, Reads, Setup, Strategy, UserError
 
-from .linear import OneThread
-
 
 @dataclass(frozen=True)
 class Word2Vec(Strategy):
@@ -61,6 +59,7 @@ class Word2Vec(Strategy):
         Raises:
             UserError: gensim is not installed.
         """
+        from .learners.threads import OneThread
         from .learners.vectors import Reader, Training, VectorClassifier, VectorRegressor, WindowTagger
 
         learners: dict[str, Callable[[], LearnerModel]] = {

@@ -1,0 +1,42 @@
+"""Learners held to one thread of linear algebra."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from tlbench import Example, LearnerModel, Prediction
+
+
+class OneThread(LearnerModel):
+    """A learner held to one thread of linear algebra.
+
+    Its matrices are small: more threads only cost time (up to tenfold, measured on two busy cores), and sums
+    that are split over threads differ in the last bits from machine to machine.
+    """
+
+    def __init__(self, learner: LearnerModel) -> None:
+        self.learner = learner
+
+    def read(self, texts: Sequence[str]) -> None:
+        """Hand unlabelled text on."""
+        self.learner.read(texts)
+
+    def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
+        """Fit the learner."""
+        with one_thread():
+            return self.learner.fit(train, validation)
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Predict with the learner."""
+        with one_thread():
+            return self.learner.predict(examples)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context that limits the linear algebra to one thread."""
+    importlib.import_module("sklearn.linear_model")  # only libraries that are loaded by now can be limited
+    limits: AbstractContextManager[Any] = importlib.import_module("threadpoolctl").threadpool_limits(1)
+    return limits
