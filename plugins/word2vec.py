@@ -79,7 +79,7 @@ class Word2VecDomain(Word2Vec):
 
     As `word2vec`, but the vectors come from text beside the cell's own, which is counted in the record.
 
-    Held equal: the labels. Outside data: unlabelled domain text. Cost: a minute or two on one core, once per run.
+    Held equal: the labels. Outside data: unlabelled domain text. Cost: about 150 seconds on one core, once per process.
     """
 
     least: int = 3

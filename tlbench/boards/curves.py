@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tlbench.boards import text
 from tlbench.boards.conditions import budget_order
+from tlbench.boards.pictures import picture
 from tlbench.boards.values import Board, Row, Table
-from tlbench.errors import UserError
 from tlbench.task import Budget
 
 Curve = Mapping[Budget, Row]
@@ -37,19 +37,10 @@ def plot(board: Board, folder: Path) -> list[Path]:
     Raises:
         UserError: matplotlib is not installed.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("learning curves need matplotlib for pictures: pip install matplotlib, or print the "
-                        "table")
-    from matplotlib.figure import Figure
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for task, tables in _several(board).items():
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        _draw(figure.subplots(), task, tables)
-        paths.append(folder / f"curve-{task}.png")
-        figure.savefig(paths[-1], dpi=120, metadata={"Software": None})
-    return paths
+    return [
+        picture(folder / f"curve-{task}.png", (7, 4.5), partial(_draw, task, tables))
+        for task, tables in _several(board).items()
+    ]
 
 
 def _several(board: Board) -> dict[str, list[Table]]:
@@ -87,7 +78,8 @@ def _crossings(tables: Sequence[Table]) -> str:
     return "\n".join(lines)
 
 
-def _draw(axes: Any, task: str, tables: Sequence[Table]) -> None:
+def _draw(task: str, tables: Sequence[Table], figure: Any) -> None:
+    axes = figure.subplots()
     budgets = sorted({table.budget for table in tables}, key=budget_order)
     places = {budget: place for place, budget in enumerate(budgets)}
     for (strategy, model), curve in _curves(tables).items():

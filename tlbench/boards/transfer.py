@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from tlbench.boards import text
+from tlbench.boards.pictures import picture
 from tlbench.boards.values import Board, Contribution
-from tlbench.errors import UserError
 from tlbench.transferability import NAMES, agreement
 
 _MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
@@ -113,23 +113,15 @@ def plot(board: Board, folder: Path) -> list[Path]:
     Raises:
         UserError: matplotlib is not installed.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("heat maps need matplotlib: pip install matplotlib, or print the table")
-    from matplotlib.figure import Figure
-
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for matrix in matrices(board):
         size = (2.5 + 1.3 * len(matrix.targets), 1.8 + 0.5 * len(matrix.sources))
-        figure = Figure(figsize=size, layout="constrained")
-        _draw(figure, matrix)
-        name = f"{matrix.family}-{matrix.model}".replace("/", "-")
-        paths.append(folder / f"transfer-{name}.png")
-        figure.savefig(paths[-1], dpi=120, metadata={"Software": None})
+        name = f"transfer-{matrix.family}-{matrix.model}.png".replace("/", "-")
+        paths.append(picture(folder / name, size, partial(_draw, matrix)))
     return paths
 
 
-def _draw(figure: Any, matrix: Matrix) -> None:
+def _draw(matrix: Matrix, figure: Any) -> None:
     axes = figure.subplots()
     values: Sequence[Sequence[float]] = [
         [_value(matrix.entries.get((source, target))) for target in matrix.targets] for source in matrix.sources
