@@ -1,35 +1,24 @@
-"""Hybrid loss: the target's loss and a source's, weighted, in every step."""
+"""Hybrid losses: the target's loss and another one, weighted, in every step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tlbench import Mixture, Offer, Setup, Strategy, Stream
+from tlbench import Mixture, Offer, Setup, Strategy, Stream, TextStream
 
 
 @dataclass(frozen=True)
-class Hybrid(Strategy):
-    """Minimise weight * L(target) + (1 - weight) * L(source) in every step (Chronopoulou et al. 2019, 1902.10547).
-
-    The weight is fixed or moves linearly to `last`. In the paper the source is the pre-training objective; here
-    it is a labelled task.
-
-    Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of the source in each step,
-    its labels counted in the record. Outside data: labelled. Cost: about twice fine-tuning's.
+class _Weighted(Strategy):
+    """A strategy whose loss is a weighted sum.
 
     Attributes:
-        source: Source task; `auto` takes the task of the target's suite with most labels.
         weight: Share of the target at the first step.
         last: Share of the target at the last step.
     """
 
-    source: str = "auto"
     weight: float = 0.7
     last: float = 1.0
 
-    name = "hybrid"
-    summary = "weight the target's loss and a source task's in every step"
-    external_data = "labeled"
     writes = frozenset({"mixture"})
 
     def __post_init__(self) -> None:
@@ -41,15 +30,87 @@ class Hybrid(Strategy):
         if not (0 < self.weight <= 1 and 0 < self.last <= 1):
             raise ValueError("give weights above 0 and at most 1")
 
+    def _mixed(self, setup: Setup, streams: tuple[Stream | TextStream, ...]) -> Setup:
+        """Add streams to every phase."""
+        mixture = Mixture(streams, "sum", weight=self.weight, last=self.last)
+        return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))
+
+
+@dataclass(frozen=True)
+class Hybrid(_Weighted):
+    """Minimise weight * L(target) + (1 - weight) * L(source) in every step (Chronopoulou et al. 2019, 1902.10547).
+
+    The weight is fixed or moves linearly to `last`. In the paper the source is the pre-training objective, which is
+    `hybrid-text` here; this one takes a labelled task.
+
+    Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of the source in each step,
+    its labels counted in the record. Outside data: labelled. Cost: about twice fine-tuning's.
+
+    Attributes:
+        source: Source task; `auto` takes the task of the target's suite with most labels.
+    """
+
+    source: str = "auto"
+
+    name = "hybrid"
+    summary = "weight the target's loss and a source task's in every step"
+    external_data = "labeled"
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the source to every phase."""
         found = offer.chosen(self.source, beside=True)
         streams = tuple(Stream(one.task, one.budget, one.setup) for one in found)
-        if not streams:
-            return setup
-        mixture = Mixture(streams, "sum", weight=self.weight, last=self.last)
-        return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))
+        return self._mixed(setup, streams) if streams else setup
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse the target itself, and a source that cannot be learned beside it."""
         return offer.refused(self.source, beside=True)
+
+
+@dataclass(frozen=True)
+class HybridText(_Weighted):
+    """Minimise weight * L(target) + (1 - weight) * L(pre-training) (Chronopoulou et al. 2019, 1902.10547).
+
+    The second loss is the pre-training objective of the model's family on unlabelled text, which keeps the model from
+    forgetting; its weight is fixed or falls linearly. The text is packed, and each row masked once. It needs the
+    model's output layer, which a sentence encoder lacks: there it starts from random weights.
+
+    Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of text in each step. Outside
+    data: unlabelled text, counted in the record. Cost: two to three times fine-tuning's.
+
+    Attributes:
+        corpus: `task` is the target's whole training side, `domain` the text of its domain.
+        tokens: Tokens of text to draw from, at most.
+    """
+
+    corpus: str = "task"
+    tokens: int = 500_000
+
+    name = "hybrid-text"
+    summary = "weight the target's loss and the pre-training objective's in every step"
+    external_data = "unlabeled"
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: a weight out of its range, another corpus, or no tokens.
+        """
+        super().__post_init__()
+        if self.corpus not in ("task", "domain") or self.tokens < 1:
+            raise ValueError("corpus is 'task' or 'domain', and tokens is at least 1")
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Add the text to every phase."""
+        corpus = self._found(offer)
+        if offer.reading is None or corpus is None:
+            return setup
+        recipe = replace(offer.reading[0], tokens=self.tokens)
+        return self._mixed(setup, (TextStream(corpus, offer.corpora.get(corpus, {}), recipe),))
+
+    def unsupported(self, offer: Offer) -> str | None:
+        """Refuse tasks of whose domain no unlabelled text is known."""
+        return None if self._found(offer) else "no unlabelled text of this task's domain is known here"
+
+    def _found(self, offer: Offer) -> str | None:
+        return "task" if self.corpus == "task" else next(iter(offer.corpora), None)

@@ -14,8 +14,8 @@ from tlbench.registry import Registry
 
 BUILTIN = {
     "augment", "dapt", "distill", "feature-extraction", "finetune", "floor", "gradual-unfreeze", "hybrid",
-    "intermediate", "linear", "lora", "lp-ft", "multitask", "parameter-sharing", "peft", "prompt", "scratch",
-    "scratch-small", "self-pretrain", "tapt", "word2vec", "word2vec-domain",
+    "hybrid-text", "intermediate", "linear", "lora", "lp-ft", "multitask", "parameter-sharing", "peft", "prompt",
+    "scratch", "scratch-small", "self-pretrain", "tapt", "word2vec", "word2vec-domain",
 }
 HOOK = """
 from tlbench import collect, hookimpl

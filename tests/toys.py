@@ -316,6 +316,7 @@ def _unigram() -> tuple[Any, dict[str, Any]]:
     inner.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>",
                                                          special_tokens=[("</s>", 1)])
     return inner, {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
+                   "extra_special_tokens": [f"<extra_id_{number}>" for number in range(8)],
                    "model_input_names": ["input_ids", "attention_mask"]}
 
 

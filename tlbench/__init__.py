@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Shape,
         Stream,
         Teacher,
+        TextStream,
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
@@ -64,7 +65,7 @@ _HOMES = {
     "registry": ("collect",),
     "setups": ("Augment", "Checkpoint", "Continued", "FixedSteps", "Learner", "Lora", "Mixture", "ModelRef", "Peft",
                "Phase", "Plateau", "Pretrained", "Pretraining", "Random", "Readout", "Reads", "Recipe", "Setup",
-               "Shape", "Stream", "Teacher", "Ties"),
+               "Shape", "Stream", "Teacher", "TextStream", "Ties"),
     "sources": ("DataSource", "HubFiles"),
     "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer", "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
@@ -113,6 +114,7 @@ __all__ = [
     "Template",
     "TextExample",
     "TextModel",
+    "TextStream",
     "Ties",
     "TokenExample",
     "UnsupportedError",

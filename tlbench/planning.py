@@ -14,7 +14,7 @@ from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
 from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
-from tlbench.specs import parse_strategy, resolve, strategy_ref, unsupported, with_ablations
+from tlbench.specs import idle, parse_strategy, resolve, strategy_ref, unsupported, with_ablations
 from tlbench.strategy import Offer, Strategy
 from tlbench.task import Budget, Task, TaskRef
 
@@ -206,7 +206,8 @@ def _condition(
     request: Request,
 ) -> tuple[Condition, str | None]:
     model_type = architecture.model_type if architecture else None
-    setup, reason = resolve(parts, offer, model_type), unsupported(parts, offer)
+    setup = resolve(parts, offer, model_type)
+    reason = unsupported(parts, offer) or idle(setup)
     reference = model_ref(model, architecture) if model and architecture else None
     condition = Condition(
         task, reference, ref, setup, offer.budget, request.precision, label_noise=request.label_noise

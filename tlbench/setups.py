@@ -405,6 +405,22 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class TextStream:
+    """Unlabelled text that a phase learns from at the same time, by the pre-training objective of the model's family.
+
+    Attributes:
+        corpus: As in `Continued`.
+        identity: What pins the rows of an offered corpus.
+        recipe: Objective, length of a packed row and share that is masked; `tokens` bounds the text that is used. Each
+            row is masked once, as in BERT's own training data. What optimizes belongs to the phase.
+    """
+
+    corpus: str
+    identity: Mapping[str, Any]
+    recipe: Pretraining
+
+
+@dataclass(frozen=True)
 class Mixture:
     """How a phase mixes its streams with the target.
 
@@ -417,7 +433,7 @@ class Mixture:
         last: For `sum`: share at the last step, reached linearly.
     """
 
-    streams: tuple[Stream, ...]
+    streams: tuple[Stream | TextStream, ...]
     mode: Literal["draw", "sum"]
     temperature: float = 1.0
     weight: float = 1.0

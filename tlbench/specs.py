@@ -165,6 +165,14 @@ def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> 
     return setup if setup.learner.name == "neural" else replace(setup, phases=())
 
 
+def idle(setup: Setup) -> str | None:
+    """Return why a Setup would do nothing of what it says, or `None`."""
+    mixed = [phase for phase in setup.phases if phase.mixture]
+    if mixed and all(phase.trainable == "head" for phase in mixed):
+        return "a frozen trunk learns nothing from what is learned beside the target"
+    return None
+
+
 def unsupported(parts: Sequence[Strategy], offer: Offer) -> str | None:
     """Return why the combination has no meaning, or `None`."""
     if offer.family == "encoder" and offer.kind == "text-generation":

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pytest
 
-from tlbench import DataSource, registry
+from tlbench import DataSource, Splits, registry
 from tlbench.kinds import kind_named
 
 Rule = Callable[[Sequence[Any], Sequence[Any]], list[Any]]
 BOUND = 0.7
+
+
+@lru_cache(maxsize=1)
+def splits_of(name: str) -> Splits:
+    """Return both sides of a task, for all rules that are tried on it."""
+    return registry.load().task(name).load(DataSource())
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def beaten() -> Callable[[str, Rule], float]:
 
     def score(name: str, rule: Rule) -> float:
         task = registry.load().task(name)
-        splits = task.load(DataSource())
+        splits = splits_of(name)
         kind = kind_named(task.kind)
         test = sorted(splits.test, key=lambda example: example.id)
         labels = kind.labels(splits.train)

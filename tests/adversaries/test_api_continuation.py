@@ -37,6 +37,6 @@ def again(train: Sequence[Any], test: Sequence[Any]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [neighbour, again])
-def test_copying_does_not_solve_api_continuation(beaten: Callable[..., float], rule: Callable[..., list[str]]) -> None:
-    assert beaten("api-continuation", rule) > 0.1
+def test_copying_does_not_solve_api_continuation(beaten: Callable[..., float]) -> None:
+    for rule in (neighbour, again):  # one test, since reading the task takes longer than both rules
+        assert beaten("api-continuation", rule) > 0.1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +60,23 @@ def test_corpus_is_parsed_once(site: Path, tmp_path: Path, monkeypatch: pytest.M
     assert apidoc.provenance(source) == first
     assert first["packages"] == {"docpkg": "1.0"}
     assert apidoc.identity(source) == {"apidoc": first["fingerprint"]}
+
+
+def test_two_that_want_the_corpus_at_once_parse_it_once(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, parse, calls = DataSource(cache=tmp_path / "cache"), apidoc.parse_files, []
+
+    def slow(files: Any) -> Any:
+        calls.append(1)
+        time.sleep(0.3)
+        return parse(files)
+
+    monkeypatch.setattr(apidoc, "parse_files", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: apidoc.provenance(source), range(2))
+    assert first == second
+    assert calls == [1]
 
 
 def test_fingerprint_is_of_the_rows_not_of_the_version(site: Path, tmp_path: Path) -> None:

@@ -71,8 +71,16 @@ def test_reading_moves_the_trunk_that_fine_tuning_starts_from(
     assert not torch.equal(tapt[word], alone[word])
 
 
-def test_model_without_sentinels_cannot_read_spans(cell_of: Callable[..., Cell], shop: Shop) -> None:
-    outcome = run_cell(cell_of("token-classification", "encoder-decoder", "tapt(tokens=800)+short"), shop)
+def test_model_without_sentinels_cannot_read_spans(
+    cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from tlbench.engine.pretraining import training
+
+    found = training.symbols_of
+    monkeypatch.setattr(training, "symbols_of", lambda *given: replace(found(*given), sentinels=()))
+    outcome = run_cell(cell_of("token-classification", "encoder-decoder", "tapt(tokens=900)+short"), shop)
     assert outcome.facts["status"] == "failed"
     assert "this model has 0 sentinels" in str(outcome.facts["reason"])
 

@@ -87,7 +87,7 @@ def pair(machine_of: Callable[..., Machine], toys: ModuleType, zoo: Callable[...
     source = Source(model, model.architecture(offline=True), False, offline=True)
     other = beside(machine, source, "token-classification", ("B-LOC", "B-PER", "I-LOC", "O"), phase.recipe, 7)
     train = machine.form.encode(toys.examples("toy-topic", 8))
-    side = Side(other, other.form.encode(toys.examples("toy-names", 8)))
+    side = Side.of(other, other.form.encode(toys.examples("toy-names", 8)))
     job = Job(train, replace(train, examples=0), phase, True, SEEDS, "fp32", 8, sides=(side,))
     return machine, job
 
@@ -100,16 +100,16 @@ def test_gradient_of_a_sum_is_the_weighted_sum_of_gradients(
     rows = list(range(8))
     cpu = torch.device("cpu")
     expected: dict[str, torch.Tensor] = {}
-    for one, encoded, share in ((machine, job.train, 0.3), (side.machine, side.train, 0.7)):
+    for one, encoded, share in ((machine, job.train, 0.3), (side.module, side.train, 0.7)):
         machine.zero_grad()
-        side.machine.zero_grad()
+        side.module.zero_grad()
         one.train()
         (one(encoded.batch(rows, cpu)) / one.form.weight(encoded, rows) * share).backward()
         for name, p in machine.trunk.named_parameters():
             if p.grad is not None:
                 expected[name] = expected.get(name, torch.zeros_like(p)) + p.grad.clone()
     machine.zero_grad()
-    side.machine.zero_grad()
+    side.module.zero_grad()
     seen: dict[str, torch.Tensor] = {}
 
     def watched(parameters: Any, limit: float) -> None:
@@ -125,7 +125,7 @@ def test_each_draw_trains_one_head_and_the_trunk(
     pair: tuple[Machine, Job], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine, job = pair
-    side = job.sides[0].machine
+    side: Any = job.sides[0].module
     assert side.trunk is machine.trunk
     assert machine.head is not None
     assert side.head is not None

@@ -8,7 +8,9 @@ gives the same split with every version of every library, which a published fing
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,12 +104,12 @@ def _distinct(grams: Grams) -> Grams:
 
 def _words(texts: Sequence[str]) -> tuple[Grams, Ints]:
     """Return the words of all texts as numbers, and how many each text has; short texts are padded to five."""
-    numbers: dict[str, int] = {}
+    numbers: defaultdict[str, int] = defaultdict(count(1).__next__)
     words: list[int] = []
     lengths = []
     for text in texts:
         start = len(words)
-        words += [numbers.setdefault(word, len(numbers) + 1) for word in _WORD.findall(text.lower())]
+        words += map(numbers.__getitem__, _WORD.findall(text.lower()))
         if start < len(words) < start + GRAM:
             words += [0] * (start + GRAM - len(words))
         lengths.append(len(words) - start)

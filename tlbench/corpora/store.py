@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.errors import UserError
-from tlbench.sources import DataSource
+from tlbench.sources import DataSource, held
 
 Rows = Sequence[Sequence[Any]]
 Prepare = Callable[[], tuple[Rows, Mapping[str, Any]]]
@@ -34,12 +34,19 @@ def prepared(source: DataSource, name: str, found: Sequence[metadata.Distributio
         UserError: the cache folder cannot be written.
     """
     path = source.cache / name / f"{_key(found)}.jsonl.gz"
-    if not path.is_file():
-        rows, counts = prepare()
-        lines = [json.dumps(row).encode() for row in rows]
-        header = {"packages": {one.metadata["Name"]: one.version for one in found},
-                  "fingerprint": hashlib.sha256(b"\n".join(lines)).hexdigest(), "counts": counts}
-        _write(path, [json.dumps(header).encode(), *lines])
+    if path.is_file():
+        return path
+    try:
+        with held(path.with_suffix(".lock")):
+            if not path.is_file():  # another process may have made it meanwhile
+                rows, counts = prepare()
+                lines = [json.dumps(row).encode() for row in rows]
+                header = {"packages": {one.metadata["Name"]: one.version for one in found},
+                          "fingerprint": hashlib.sha256(b"\n".join(lines)).hexdigest(), "counts": counts}
+                _write(path, [json.dumps(header).encode(), *lines])
+    except OSError as error:
+        raise UserError(f"cannot write the parsed text to {str(path.parent)!r} ({error.strerror}): "
+                        "set TLBENCH_CACHE to a folder that can be written") from error
     return path
 
 
@@ -83,13 +90,8 @@ def _key(found: Sequence[metadata.Distribution]) -> str:
 
 
 def _write(path: Path, lines: Sequence[bytes]) -> None:
-    """Write the file atomically: readers and rival writers see all of it or none."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as raw, gzip.open(raw, "wb", compresslevel=3) as file:
-            file.write(b"\n".join(lines))
-        os.replace(name, path)
-    except OSError as error:
-        raise UserError(f"cannot write the parsed text to {str(path.parent)!r} ({error.strerror}): "
-                        "set TLBENCH_CACHE to a folder that can be written") from error
+    """Write the file atomically: readers see all of it or none."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "wb") as raw, gzip.open(raw, "wb", compresslevel=3) as file:
+        file.write(b"\n".join(lines))
+    os.replace(name, path)

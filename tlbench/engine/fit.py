@@ -32,15 +32,26 @@ _EVALUATIONS = 5
 
 @dataclass(frozen=True)
 class Side:
-    """A further stream of examples that a job learns from.
+    """A further stream that a job learns from.
 
     Attributes:
-        machine: A machine of its own kind and head on the job's trunk.
-        train: Its encoded examples.
+        module: Returns the summed loss of a batch; the job's trunk is in it.
+        train: Encoded examples, or rows of text.
+        weight: By how much the summed loss of some rows is divided.
+        head: Fresh weights, which move at the head's rate.
+        rest: Further weights of the pre-trained model, which move at the trunk's rate.
     """
 
-    machine: Machine
+    module: nn.Module
     train: Encoded
+    weight: Callable[[Encoded, Sequence[int]], float]
+    head: nn.Module | None = None
+    rest: tuple[nn.Parameter, ...] = ()
+
+    @classmethod
+    def of(cls, machine: Machine, train: Encoded) -> Side:
+        """Return the stream of another task: a machine of its own kind and head on the job's trunk."""
+        return cls(machine, train, machine.form.weight, machine.head)
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,10 @@ class Turn:
 
 
 class Joint(nn.Module):
-    """The machines of all streams as one module, so that ranks exchange one set of gradients."""
+    """The modules of all streams as one, so that ranks exchange one set of gradients."""
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
-        """Hold the machines; they share a trunk."""
+    def __init__(self, machines: Sequence[nn.Module]) -> None:
+        """Hold the modules, the target's first; they share a trunk."""
         super().__init__()
         self.machines = nn.ModuleList(machines)
 
@@ -168,11 +179,13 @@ class _Training:
     def __init__(self, machine: Machine, job: Job, place: Place) -> None:
         recipe = job.phase.recipe
         self.machine, self.job, self.place, self.recipe = machine, job, place, recipe
-        self.machines = [machine, *(side.machine for side in job.sides)]
+        self.machines: list[nn.Module] = [machine, *(side.module for side in job.sides)]
         self.trains = [job.train, *(side.train for side in job.sides)]
+        self.weights = [machine.form.weight, *(side.weight for side in job.sides)]
         self.wrapped = place.wrap(Joint(self.machines) if job.sides else machine)
-        heads = nn.ModuleList(one.head for one in self.machines if one.head is not None)
-        self.optimizer = optimizer.build(machine.trunk, heads, recipe)
+        heads = nn.ModuleList(h for h in (machine.head, *(side.head for side in job.sides)) if h is not None)
+        rest = [p for side in job.sides for p in side.rest]
+        self.optimizer = optimizer.build(machine.trunk, heads, recipe, rest)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.moving = [p for p in self.wrapped.parameters() if p.requires_grad]
         alone = job.counted or len(job.train)
@@ -241,7 +254,7 @@ class _Training:
     def _backward(self, turn: Turn, last: bool) -> torch.Tensor:
         """Add the gradient of one batch and return this rank's share of its mean loss."""
         job, place, train = self.job, self.place, self.trains[turn.stream]
-        weight = self.machines[turn.stream].form.weight(train, turn.rows)
+        weight = self.weights[turn.stream](train, turn.rows)
         mine = turn.rows[place.rank :: place.world]
         spare = not mine  # a rank without a row of a short batch must still take part in the collective
         parts = [mine[i : i + job.micro_batch] for i in range(0, len(mine), job.micro_batch)] or [turn.rows[:1]]

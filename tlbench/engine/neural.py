@@ -17,7 +17,7 @@ from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
-from tlbench.engine.reading import read, repeated
+from tlbench.engine.reading import name_of, read, repeated
 from tlbench.engine.trained import Before, Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
@@ -69,8 +69,8 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     used += done.beside
     if used:
         training["upstream"] = [asdict(one) for one in used]
-    if reading:
-        training["unlabeled"] = reading[2]
+    if reading or done.texts:
+        training["unlabeled"] = max(reading[2] if reading else 0, done.texts)
     model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
     return Learned(validation, test, training, model, _flops(done))
 
@@ -83,7 +83,7 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     began = time.perf_counter()
     made, model, texts = read(start, data.task, source, bench)
     bench.clock.lap("upstream")
-    name = "the task's text" if start.corpus == "task" else f"the {start.corpus} corpora"
+    name = name_of(start.corpus)
     spent = min(made.seconds, time.perf_counter() - began)
     title = f"{name}, read again" if repeated(start, source) else name
     used = Used(title, stage=made.folder.name[:16], shared=True, seconds=made.seconds, spent=spent)

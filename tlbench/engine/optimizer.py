@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -60,15 +60,18 @@ class RmsAdamW(torch.optim.Optimizer):
             torch._foreach_add_(params, updates)
 
 
-def build(trunk: nn.Module, head: nn.Module | None, recipe: Recipe) -> torch.optim.Optimizer:
+def build(
+    trunk: nn.Module, head: nn.Module | None, recipe: Recipe, rest: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """Return the recipe's optimizer over everything that is trainable.
 
     Matrices decay, vectors (biases, norms) do not; the head has a learning rate of its own, and so has each layer
-    group of the trunk where the recipe's `layer_decay` is not 1.
+    group of the trunk where the recipe's `layer_decay` is not 1. `rest` are further weights, at the trunk's full rate.
     """
     groups = []
     fresh = [] if head is None else list(head.parameters())
-    for found, rate in (*_rates(trunk, recipe), (fresh, recipe.head_learning_rate)):
+    for found, rate in (*_rates(trunk, recipe), (list(rest), recipe.learning_rate),
+                        (fresh, recipe.head_learning_rate)):
         moving = [p for p in found if p.requires_grad]
         assert all(p.dtype == torch.float32 for p in moving), "trainable weights must be float32"
         matrices = [p for p in moving if p.ndim > 1]

@@ -30,8 +30,7 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
     Raises:
         UserError: the corpus is unknown, or too small for the recipe.
     """
-    own = [text for example in data.train for text in texts_of(example)]
-    texts = own if start.corpus == "task" else list(texts_of_corpus(start.corpus, bench.source))
+    texts = texts_to_read(start.corpus, data, bench)
     desk = Desk(bench.place, bench.precision, bench.cache)
     whole = replace(source, generates=False)
     made = pretrained(texts, Untrained(whole) if isinstance(start.start, Random) else whole, start.recipe, desk)
@@ -41,6 +40,22 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
     return made, replace(source, model=model, architecture=Architecture(known.family, known.model_type, identity)), len(
         set(texts)
     )
+
+
+def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
+    """Return the texts of a corpus: `task` is the target's training side, any other is one that was offered.
+
+    Raises:
+        UserError: there is no such corpus.
+    """
+    if corpus == "task":
+        return [text for example in data.train for text in texts_of(example)]
+    return list(texts_of_corpus(corpus, bench.source))
+
+
+def name_of(corpus: str) -> str:
+    """Return a corpus as records name it."""
+    return "the task's text" if corpus == "task" else f"the {corpus} corpora"
 
 
 def repeated(start: Continued, source: Source) -> bool:

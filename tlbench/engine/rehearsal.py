@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from tlbench.engine.encoding import Encoded
-from tlbench.engine.machine import Machine
 from tlbench.engine.precision import Precision, autocast
 
 _KEPT = 3
 """Tensors of the size of a moving weight that training holds beside its gradient: AdamW's moments, the best weights."""
 
 
-def rehearse(machine: Machine, encoded: Encoded, size: int, precision: Precision, device: torch.device) -> None:
+def rehearse(machine: nn.Module, encoded: Encoded, size: int, precision: Precision, device: torch.device) -> None:
     """Run one forward and backward pass of the most demanding micro-batch and forget it.
 
     Weights, buffers and gradients are left as they were; the random streams are not, so seed them afterwards.

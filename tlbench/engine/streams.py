@@ -1,4 +1,4 @@
-"""Further streams of a phase: the data and machine of each task that is learned beside the target."""
+"""Further streams of a phase: what is learned beside the target, tasks and text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,33 @@ from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Side
 from tlbench.engine.machine import Machine, beside
+from tlbench.engine.pretraining.beside import reading_beside, targets
+from tlbench.engine.reading import name_of, texts_to_read
 from tlbench.engine.upstream import Used, source_cell, source_data
 from tlbench.grid import Cell, stream
-from tlbench.setups import Checkpoint, Phase, Stream
+from tlbench.setups import Checkpoint, Phase, Random, Stream, TextStream
+
+
+def without_idle_text(phase: Phase) -> Phase:
+    """Return the phase without text where the trunk is frozen: it has no head there that text could train."""
+    if phase.mixture is None or phase.trainable != "head":
+        return phase
+    tasks = tuple(each for each in phase.mixture.streams if isinstance(each, Stream))
+    return replace(phase, mixture=replace(phase.mixture, streams=tasks) if tasks else None)
 
 
 class Streams:
     """The streams beside one machine; each is made once, however many phases use it.
 
     Attributes:
-        used: Each task that is learned beside the target, as the record tells it.
+        used: Each task or text that is learned beside the target, as the record tells it.
+        texts: Distinct unlabelled texts among which the text streams were drawn.
     """
 
     def __init__(self, cell: Cell, data: CellData, source: Source, bench: Bench, machine: Machine) -> None:
         """Remember the target."""
         self.used: list[Used] = []
+        self.texts = 0
         self._cell, self._data, self._source, self._bench, self._machine = cell, data, source, bench, machine
         self._made: dict[str, Side] = {}
 
@@ -34,9 +46,20 @@ class Streams:
             UserError: a stream has no labels left, or needs a part of the model that the target does not use.
         """
         streams = phase.mixture.streams if phase.mixture else ()
-        return tuple(self._side(each) for each in streams)
+        return tuple(self._text(each) if isinstance(each, TextStream) else self._task(each) for each in streams)
 
-    def _side(self, each: Stream) -> Side:
+    def _text(self, each: TextStream) -> Side:
+        if each.corpus not in self._made:
+            texts = texts_to_read(each.corpus, self._data.task, self._bench)
+            recipe = replace(each.recipe, seed=stream(self._cell, "text"))
+            random = isinstance(self._cell.condition.setup.weights, Random)
+            made = reading_beside(self._machine.trunk, self._source, random, texts, recipe, self._bench.precision)
+            self.used.append(Used(name_of(each.corpus)))
+            self.texts += made.texts
+            self._made[each.corpus] = Side(made.reader, made.rows, targets, rest=made.rest)
+        return self._made[each.corpus]
+
+    def _task(self, each: Stream) -> Side:
         name = each.task.name
         if name not in self._made:
             # A stream draws its labels as a source model does, anew for each replicate; texts of the test go.
@@ -48,5 +71,5 @@ class Streams:
                 self._machine, source, each.task.kind, drawn.task.labels, recipe, stream(above, "head")
             )
             self.used.append(Used(name, len(drawn.train), left_out=left_out))
-            self._made[name] = Side(machine, machine.form.encode(drawn.train))
+            self._made[name] = Side.of(machine, machine.form.encode(drawn.train))
         return self._made[name]

@@ -22,7 +22,7 @@ from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
 from tlbench.engine.predict import features, predict
 from tlbench.engine.probe import predictors
-from tlbench.engine.streams import Streams
+from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.engine.upstream import Used
 from tlbench.grid import PROTOCOL, Cell, stream
 from tlbench.kinds import kind_named
@@ -47,7 +47,8 @@ class Trained:
         counts: How many weights there are and how many of them moved in the last phase.
         features: Whether frozen features stand for the trunk to the end.
         copies: Altered copies among the training examples.
-        beside: Tasks learned at the same time.
+        beside: Tasks and text learned at the same time.
+        texts: Unlabelled texts among them.
         predictors: What an upstream trunk's frozen features said of the training labels.
     """
 
@@ -59,6 +60,7 @@ class Trained:
     features: bool
     copies: int
     beside: tuple[Used, ...]
+    texts: int
     predictors: Mapping[str, float]
 
     def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
@@ -126,12 +128,12 @@ def train(
     streams = Streams(cell, data, source, bench, machine)
     jobs = [
         replace(on_features if i < frozen else plain, phase=phase, sides=streams.sides(phase))
-        for i, phase in enumerate(setup.phases)
+        for i, phase in enumerate(map(without_idle_text, setup.phases))
     ]
     fitted, flops = _fit(machine, jobs, bench.place)
     extra = len(asked) - len(data.train)
     return Trained(
-        machine, encoded, fitted, flops, machine.counts(), to_the_end, extra, tuple(streams.used), told
+        machine, encoded, fitted, flops, machine.counts(), to_the_end, extra, tuple(streams.used), streams.texts, told
     )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +52,6 @@ class StageStore:
     def path(self, stage: str, made_from: Any) -> Path:
         """Return the folder of what `made_from` determines, whether it is there yet or not."""
         return self.root / stage / digest(made_from, 40)
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Run the block while no other process of this machine holds the lock file; it ends with its process.
-
-    Raises:
-        OSError: the file cannot be made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def replace_folder(folder: Path, name: str, write: Callable[[Path], None]) -> None:

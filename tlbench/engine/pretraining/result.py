@@ -25,7 +25,8 @@ from tlbench.engine.pretraining.training import Bench, Job, Trained, pretrain
 from tlbench.errors import UserError
 from tlbench.model import file_sha256
 from tlbench.setups import Shape
-from tlbench.stages.store import held, replace_folder
+from tlbench.sources import held
+from tlbench.stages.store import replace_folder
 
 FACTS = "pretraining.json"
 """The file by which tlbench knows a folder as its own."""
