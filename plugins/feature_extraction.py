@@ -12,8 +12,8 @@ from tlbench import Offer, Phase, Readout, Recipe, Setup, Strategy, added
 class FeatureExtraction(Strategy):
     """Train a head on the features of the frozen model (Peters et al. 2019, arXiv:1903.05987).
 
-    The trunk runs in eval mode, so its features are computed once and shared by all epochs and replicates;
-    libraries that call `model.train()` keep dropout in a "frozen" encoder, tlbench does not. For generation
+    The trunk runs in eval mode, so its features are computed once for all epochs, of the test examples and at
+    the budget `full` for all replicates too; libraries that call `model.train()` keep dropout in a "frozen" encoder, tlbench does not. For generation
     the encoder and the shared embedding and output matrix are frozen and the decoder's blocks learn on cached
     encoder states; a decoder-only model has no encoder to freeze, so generation is unsupported for it.
 

@@ -114,21 +114,27 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
     """Hand the cell to the neural loop or to the learner that its Setup names."""
     setup = cell.condition.setup
     if setup.learner.name == "neural":
-        from tlbench.engine.bench import Bench
-        from tlbench.engine.neural import learn, stage_store
+        from tlbench.engine.neural import learn
 
-        bench = Bench(
-            shop.place,
-            shop.precision,
-            stage_store(shop.source.cache),
-            shop.source,
-            clock,
-            shop.progress,
-            shop.data,
-            lambda ref, kind: _source_of(ref, kind, shop),
-        )
-        return learn(cell, data, model_source(cell, shop), bench)
+        return learn(cell, data, model_source(cell, shop), bench_for(shop, clock))
     return shop.place.in_step(lambda: _learn_otherwise(cell, data, shop, clock))
+
+
+def bench_for(shop: Shop, clock: Any) -> Any:
+    """Return what the neural learner runs on."""
+    from tlbench.engine.bench import Bench
+    from tlbench.engine.neural import stage_store
+
+    return Bench(
+        shop.place,
+        shop.precision,
+        stage_store(shop.source.cache),
+        shop.source,
+        clock,
+        shop.progress,
+        shop.data,
+        lambda ref, kind: _source_of(ref, kind, shop),
+    )
 
 
 def model_source(cell: Cell, shop: Shop) -> Any:

@@ -45,6 +45,13 @@ class Ragged:
         """Return one row without padding."""
         return self.flat[self.starts[index] : self.starts[index + 1]]
 
+    def taken(self, rows: Sequence[int]) -> Ragged:
+        """Return these rows, in this order."""
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(self.lengths[list(rows)], out=starts[1:])
+        flat = np.concatenate([self.flat[:0], *(self.row(row) for row in rows)])
+        return Ragged(flat, starts, self.fill)
+
     def padded(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the rows padded on the right to the longest, shape (rows, longest) plus the width, if any."""
         longest = max(1, max(int(self.lengths[row]) for row in rows))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlbench.canonical import digest
 from tlbench.data import CellData
 from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, with_lesson
@@ -18,15 +17,15 @@ from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Fitted, Job, fit
 from tlbench.engine.forms import Form, Frame
+from tlbench.engine.frozen import frozen_phases, on_features
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
-from tlbench.engine.predict import features, predict
+from tlbench.engine.predict import predict
 from tlbench.engine.probe import predictors
 from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.engine.upstream import Used
-from tlbench.grid import PROTOCOL, Cell, stream
+from tlbench.grid import Cell, stream
 from tlbench.kinds import kind_named
-from tlbench.setups import Pretrained, Setup
 from tlbench.strategy import Prediction
 from tlbench.task import Example
 from tlbench.transforms import augmented
@@ -119,15 +118,15 @@ def train(
         told = predictors(machine, data.train, bench)
         bench.clock.lap("predictors")
     plain = _job(cell, data, machine, encoded, seeds)
-    frozen = _frozen_phases(setup)
+    frozen = frozen_phases(setup)
     to_the_end = frozen == len(setup.phases)
     if frozen:
-        encoded = _on_features(machine, encoded, to_the_end, cell, bench)
+        encoded = on_features(machine, encoded, to_the_end, cell, bench)
     plain = replace(plain, precision=bench.precision, micro_batch=micro, progress=bench.progress)
-    on_features = replace(plain, train=encoded["train"], validation=encoded["validation"])
+    headed = replace(plain, train=encoded["train"], validation=encoded["validation"])
     streams = Streams(cell, data, source, bench, machine)
     jobs = [
-        replace(on_features if i < frozen else plain, phase=phase, sides=streams.sides(phase))
+        replace(headed if i < frozen else plain, phase=phase, sides=streams.sides(phase))
         for i, phase in enumerate(map(without_idle_text, setup.phases))
     ]
     fitted, flops = _fit(machine, jobs, bench.place)
@@ -178,17 +177,6 @@ def _encoded(form: type[Form], frame: Frame, examples: tuple[Example, ...]) -> E
     return form(frame).encode(examples)
 
 
-def _on_features(
-    machine: Machine, encoded: dict[str, Encoded], to_the_end: bool, cell: Cell, bench: Bench
-) -> dict[str, Encoded]:
-    """Return the encoded parts with frozen features; the test part only if the trunk stays frozen to the end."""
-    bench.place.in_step(lambda: machine.to(bench.place.device))
-    return {
-        name: _with_features(machine, one, cell, bench) if to_the_end or name != "test" else one
-        for name, one in encoded.items()
-    }
-
-
 def _scorer(
     cell: Cell, data: CellData, machine: Machine, validation: Encoded
 ) -> Callable[[Sequence[Any]], float] | None:
@@ -212,13 +200,6 @@ def copies(cell: Cell, data: CellData) -> tuple[Example, ...]:
     """Return the altered copies of the training examples that the Setup asks for."""
     wanted = cell.condition.setup.augment
     return augmented(data.train, cell.condition.task.kind, wanted, stream(cell, "augment")) if wanted else ()
-
-
-def _frozen_phases(setup: Setup) -> int:
-    """Return how many leading phases leave the trunk as it was loaded, so that its features stand for it."""
-    if not isinstance(setup.weights, Pretrained) or setup.adapters:
-        return 0
-    return next((i for i, phase in enumerate(setup.phases) if phase.trainable != "head"), len(setup.phases))
 
 
 def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, float]:
@@ -248,37 +229,6 @@ def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, f
             curve=[*total.curve, *shifted],
         )
     return total, flops
-
-
-def _with_features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> Encoded:
-    """Return the encoded examples with frozen features from the stage store."""
-    if not encoded.examples:
-        return encoded
-    condition = cell.condition
-    assert condition.model is not None
-    made_from = {
-        "protocol": PROTOCOL,
-        "model": condition.model,
-        "kind": condition.task.kind,
-        **({"ties": condition.setup.ties} if condition.setup.ties else {}),
-        **({"readout": condition.setup.readout} if condition.setup.readout else {}),
-        "precision": bench.precision,
-        "numerics": bench.numerics,
-        "tokens": digest(
-            [
-                encoded.tokens.flat.tolist(),
-                encoded.tokens.starts.tolist(),
-                {name: r.flat.tolist() for name, r in encoded.ragged.items() if name == "token_type_ids"},
-            ]
-        ),
-    }
-
-    def make() -> dict[str, np.ndarray[Any, Any]]:
-        made = features(machine, encoded, bench.precision, bench.place)
-        return {"flat": made.flat, "starts": made.starts}
-
-    arrays, _ = bench.stage("features", made_from, make)
-    return replace(encoded, hidden=Ragged(arrays["flat"], np.asarray(arrays["starts"], dtype=np.int64)))
 
 
 def _nothing(like: Encoded) -> Encoded:
