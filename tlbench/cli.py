@@ -93,66 +93,38 @@ def _command() -> str:
     return api.command_line([*sys.argv[1:], *flags(said)])
 
 
+_GRID_OPTIONS = (
+    click.option("--grid", type=click.Path(path_type=Path), metavar="FILE.toml", is_eager=True, expose_value=False,
+                 callback=_take_grid_file,
+                 help="A TOML file with a key for each flag of run; a flag given here wins over its key."),
+    click.option("--tasks", default="all", show_default=True, metavar="A,B",
+                 help="Task names; all is every task of the suite and of every plugin."),
+    click.option("--strategies", metavar="A,B+C",
+                 help="Strategies: names, name(field=value), or compositions with +."),
+    click.option("--models", default="", metavar="A,B",
+                 help="Model names, Hub ids or folders [default: one per kind]."),
+    click.option("--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."),
+    click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
+    click.option("--sources", default="", metavar="A,B",
+                 help="Source tasks of strategies that have one (all: every task of the suite), each once."),
+    click.option("--ablate", is_flag=True,
+                 help="Run each strategy once more without each of its parts, to see what the part adds."),
+    click.option("--label-noise", default=0.0, metavar="SHARE",
+                 help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
+    click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
+    click.option("--out", type=click.Path(path_type=Path), default=Path("tlbench-run"), show_default=True,
+                 help="Results folder; finished cells in it are reused."),
+    click.option("--mirror", type=click.Path(path_type=Path), envvar="TLBENCH_MIRROR", metavar="DIR",
+                 help="Folder laid out as the Hub, read instead of it [env: TLBENCH_MIRROR]."),
+    click.option("--any-rows", is_flag=True, help="Accept a mirror whose rows are not the published ones."),
+    click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket."),
+)
+
+
 def grid_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say which cells there are."""
-    for option in reversed(
-        (
-            click.option(
-                "--grid",
-                type=click.Path(path_type=Path),
-                metavar="FILE.toml",
-                is_eager=True,
-                expose_value=False,
-                callback=_take_grid_file,
-                help="A TOML file with a key for each flag of run; a flag given here wins over its key.",
-            ),
-            click.option(
-                "--tasks",
-                default="all",
-                show_default=True,
-                metavar="A,B",
-                help="Task names; all is every task of the suite and of every plugin.",
-            ),
-            click.option(
-                "--strategies", metavar="A,B+C", help="Strategies: names, name(field=value), or compositions with +."
-            ),
-            click.option(
-                "--models", default="", metavar="A,B", help="Model names, Hub ids or folders [default: one per kind]."
-            ),
-            click.option(
-                "--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."
-            ),
-            click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
-            click.option(
-                "--sources",
-                default="",
-                metavar="A,B",
-                help="Source tasks of strategies that have one (all: every task of the suite), each once.",
-            ),
-            click.option("--ablate", is_flag=True,
-                         help="Run each strategy once more without each of its parts, to see what the part adds."),
-            click.option("--label-noise", default=0.0, metavar="SHARE",
-                         help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
-            click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),
-            click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True),
-            click.option(
-                "--out",
-                type=click.Path(path_type=Path),
-                default=Path("tlbench-run"),
-                show_default=True,
-                help="Results folder; finished cells in it are reused.",
-            ),
-            click.option(
-                "--mirror",
-                type=click.Path(path_type=Path),
-                envvar="TLBENCH_MIRROR",
-                metavar="DIR",
-                help="Folder laid out as the Hub, read instead of it [env: TLBENCH_MIRROR].",
-            ),
-            click.option("--any-rows", is_flag=True, help="Accept a mirror whose rows are not the published ones."),
-            click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket."),
-        )
-    ):
+    for option in reversed(_GRID_OPTIONS):
         command = option(command)
     return plugin_options(command)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from tlbench.errors import UserError
@@ -86,30 +86,43 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     for model in models:
         _architecture(model, architectures, source, unavailable)
     tasks = _tasks(request, registry, source, unavailable)
-    refs = {task.name: task_ref(task, registry, source) for task in tasks}
-    reasons: dict[str, str] = {}
+
+    def architecture(model: Model) -> Architecture | None:
+        return _architecture(model, architectures, source, unavailable)
+
     conditions: dict[str, tuple[Condition, str | None]] = {}
     for task in tasks:
         chosen = models or _default_models(task.kind, registry)
-        for parts in strategies:
-            for named in chosen if any(part.uses_model for part in parts) else [None]:
-                for budget in request.budgets or (task.default_budget,):
-                    architecture = _architecture(named, architectures, source, unavailable) if named else None
-                    if named and not architecture:
-                        continue
-                    ref = strategy_ref(parts, registry)
-                    offer = offer_of(task, architecture, budget, registry, source)
-                    condition, reason = _condition(refs[task.name], named, architecture, parts, ref, offer, request)
-                    conditions[condition.title] = (condition, reason)
-    cells = _ordered([c for c, _ in conditions.values()], request.replicates)
-    for cell in cells:
-        reason = conditions[cell.condition.title][1]
-        if reason:
-            reasons[cell.key] = reason
+        made = _conditions(task, chosen, strategies, request, architecture, registry, source)
+        conditions |= {condition.title: (condition, reason) for condition, reason in made}
+    cells = _ordered([condition for condition, _ in conditions.values()], request.replicates)
     if not cells:
         why = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
         raise UserError(f"nothing is left to run ({why or 'no task was named'}): name an available task with --tasks")
+    reasons = {cell.key: reason for cell in cells if (reason := conditions[cell.condition.title][1])}
     return Plan(tuple(cells), reasons, unavailable)
+
+
+def _conditions(
+    task: Task,
+    models: Sequence[Model],
+    strategies: Sequence[tuple[Strategy, ...]],
+    request: Request,
+    architecture_of: Callable[[Model], Architecture | None],
+    registry: Registry,
+    source: DataSource,
+) -> Iterator[tuple[Condition, str | None]]:
+    """Yield the conditions of a task, each with the reason why it has no meaning, or `None`."""
+    task_id = task_ref(task, registry, source)
+    for parts in strategies:
+        strategy = strategy_ref(parts, registry)
+        for model in models if any(part.uses_model for part in parts) else [None]:
+            architecture = architecture_of(model) if model else None
+            if model and not architecture:
+                continue
+            for budget in request.budgets or (task.default_budget,):
+                offer = offer_of(task, architecture, budget, registry, source)
+                yield _condition(task_id, model, architecture, parts, strategy, offer, request)
 
 
 def _check_numbers(request: Request) -> None:
