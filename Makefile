@@ -20,8 +20,8 @@ run: $(VENV)/.installed
 	$(BIN)/tlbench run --tasks all
 
 smoke: $(VENV)/.installed
-	$(BIN)/tlbench run --tasks api-topic,ui-translation --strategies floor,linear,finetune,feature-extraction \
-		--budgets 100 --replicates 1 --out tlbench-run-smoke
+	$(BIN)/tlbench run --tasks api-topic,ui-translation --models tlbench-mini \
+		--strategies floor,linear,finetune,feature-extraction --budgets 100 --replicates 1 --out tlbench-run-smoke
 
 test: $(VENV)/.test-installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -13,10 +13,10 @@ class FeatureExtraction(Strategy):
     """Train a head on the features of the frozen model (Peters et al. 2019, arXiv:1903.05987).
 
     The trunk runs in eval mode, so its features are computed once for all epochs; those of the test examples,
-    and at the budget `full` all, once for all replicates. Libraries that call `model.train()` keep dropout in a
-    "frozen" encoder, tlbench does not. For generation the encoder and the shared embedding and output matrix
-    are frozen and the decoder's blocks learn on cached encoder states; a decoder-only model has no encoder to
-    freeze, so generation is unsupported for it.
+    and of whole texts at the budget `full`, once for all replicates. Libraries that call `model.train()` keep
+    dropout in a "frozen" encoder, tlbench does not. For generation the encoder and the shared embedding and
+    output matrix are frozen and the decoder's blocks learn on cached encoder states; a decoder-only model has no
+    encoder to freeze, so generation is unsupported for it.
 
     Held equal: labels, batch size, head. Differs: more epochs at the head's own rate, since they cost little.
     Outside data: what the model was pre-trained on. Cost: one forward pass, then the head alone.

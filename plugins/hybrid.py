@@ -8,36 +8,7 @@ from tlbench import Mixture, Offer, Setup, Strategy, Stream, TextStream
 
 
 @dataclass(frozen=True)
-class _Weighted(Strategy):
-    """A strategy whose loss is a weighted sum.
-
-    Attributes:
-        weight: Share of the target at the first step.
-        last: Share of the target at the last step.
-    """
-
-    weight: float = 0.7
-    last: float = 1.0
-
-    writes = frozenset({"mixture"})
-
-    def __post_init__(self) -> None:
-        """Check the weights.
-
-        Raises:
-            ValueError: a weight out of its range.
-        """
-        if not (0 < self.weight <= 1 and 0 < self.last <= 1):
-            raise ValueError("give weights above 0 and at most 1")
-
-    def _mixed(self, setup: Setup, streams: tuple[Stream | TextStream, ...]) -> Setup:
-        """Add streams to every phase."""
-        mixture = Mixture(streams, "sum", weight=self.weight, last=self.last)
-        return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))
-
-
-@dataclass(frozen=True)
-class Hybrid(_Weighted):
+class Hybrid(Strategy):
     """Minimise weight * L(target) + (1 - weight) * L(source) in every step (Chronopoulou et al. 2019, 1902.10547).
 
     The weight is fixed or moves linearly to `last`. In the paper the source is the pre-training objective, which is
@@ -48,19 +19,32 @@ class Hybrid(_Weighted):
 
     Attributes:
         source: Source task; `auto` takes the task of the target's suite with most labels.
+        weight: Share of the target at the first step.
+        last: Share of the target at the last step.
     """
 
     source: str = "auto"
+    weight: float = 0.7
+    last: float = 1.0
 
     name = "hybrid"
     summary = "weight the target's loss and a source task's in every step"
     external_data = "labeled"
+    writes = frozenset({"mixture"})
+
+    def __post_init__(self) -> None:
+        """Check the weights.
+
+        Raises:
+            ValueError: a weight out of its range.
+        """
+        _check(self.weight, self.last)
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the source to every phase."""
         found = offer.chosen(self.source, beside=True)
         streams = tuple(Stream(one.task, one.budget, one.setup) for one in found)
-        return self._mixed(setup, streams) if streams else setup
+        return _mixed(setup, streams, self.weight, self.last) if streams else setup
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse the target itself, and a source that cannot be learned beside it."""
@@ -68,27 +52,33 @@ class Hybrid(_Weighted):
 
 
 @dataclass(frozen=True)
-class HybridText(_Weighted):
+class HybridText(Strategy):
     """Minimise weight * L(target) + (1 - weight) * L(pre-training) (Chronopoulou et al. 2019, 1902.10547).
 
     The second loss is the pre-training objective of the model's family on unlabelled text, which keeps the model from
-    forgetting; its weight is fixed or falls linearly. The text is packed, and each row masked once. It needs the
-    model's output layer, which a sentence encoder lacks: there it starts from random weights.
+    forgetting; its weight is fixed or falls linearly. The text is packed, and each row masked once. What the target
+    does not use of the model (an encoder-decoder's decoder, a masked model's output layer) moves with it, at the same
+    rate; beside adapters it stays as it is. A sentence encoder lacks its output layer: it starts from random weights.
 
     Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of text in each step. Outside
-    data: unlabelled text, counted in the record. Cost: two to three times fine-tuning's.
+    data: unlabelled text, counted in the record. Cost: fine-tuning's and as many steps of pre-training.
 
     Attributes:
+        weight: Share of the target at the first step.
+        last: Share of the target at the last step.
         corpus: `task` is the target's whole training side, `domain` the text of its domain.
-        tokens: Tokens of text to draw from, at most.
+        tokens: Tokens of text to draw from, about.
     """
 
+    weight: float = 0.7
+    last: float = 1.0
     corpus: str = "task"
     tokens: int = 500_000
 
     name = "hybrid-text"
     summary = "weight the target's loss and the pre-training objective's in every step"
     external_data = "unlabeled"
+    writes = frozenset({"mixture"})
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -96,7 +86,7 @@ class HybridText(_Weighted):
         Raises:
             ValueError: a weight out of its range, another corpus, or no tokens.
         """
-        super().__post_init__()
+        _check(self.weight, self.last)
         if self.corpus not in ("task", "domain") or self.tokens < 1:
             raise ValueError("corpus is 'task' or 'domain', and tokens is at least 1")
 
@@ -105,8 +95,11 @@ class HybridText(_Weighted):
         corpus = self._found(offer)
         if offer.reading is None or corpus is None:
             return setup
-        recipe = replace(offer.reading[0], tokens=self.tokens)
-        return self._mixed(setup, (TextStream(corpus, offer.corpora.get(corpus, {}), recipe),))
+        usual = offer.reading[0]
+        text = TextStream(
+            corpus, offer.corpora.get(corpus, {}), usual.objective, self.tokens, usual.length, usual.noise, usual.span
+        )
+        return _mixed(setup, (text,), self.weight, self.last)
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse tasks of whose domain no unlabelled text is known."""
@@ -114,3 +107,14 @@ class HybridText(_Weighted):
 
     def _found(self, offer: Offer) -> str | None:
         return "task" if self.corpus == "task" else next(iter(offer.corpora), None)
+
+
+def _check(weight: float, last: float) -> None:
+    if not (0 < weight <= 1 and 0 < last <= 1):
+        raise ValueError("give weights above 0 and at most 1")
+
+
+def _mixed(setup: Setup, streams: tuple[Stream | TextStream, ...], weight: float, last: float) -> Setup:
+    """Add streams to every phase."""
+    mixture = Mixture(streams, "sum", weight=weight, last=last)
+    return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))

@@ -122,7 +122,7 @@ def test_memory_that_one_rank_lacks_inside_a_step_ends_the_run_and_is_counted(
     assert list(Attempts(tmp_path).lost().values()) == [1]
 
 
-STRATEGIES = ("floor", "finetune+short", "feature-extraction+short")
+STRATEGIES = ("floor", "finetune+short", "feature-extraction+short", "hybrid-text(tokens=2000)+short")
 
 
 def test_command_line_on_two_ranks(
@@ -136,7 +136,7 @@ def test_command_line_on_two_ranks(
     ]
     done = launched(call, environment)
     assert "destroy_process_group" not in done.stderr
-    assert "3 cells run, 0 reused" in done.stderr
+    assert "4 cells run, 0 reused" in done.stderr
     request = Request(("toy-topic",), strategies, (str(model),), replicates=1, precision="fp32")
     torch.set_num_threads(1)
     execute(request, Options(tmp_path / "one"), source, PluginSpec((Path(str(toys.__file__)),)))
@@ -154,4 +154,4 @@ def test_command_line_on_two_ranks(
         assert record.key == one[name].key
         assert record.pairing != one[name].pairing
         assert_like(one[name].training["curve"], record.training["curve"])
-    assert "0 cells run, 3 reused" in launched(call, environment).stderr
+    assert "0 cells run, 4 reused" in launched(call, environment).stderr

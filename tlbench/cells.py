@@ -22,6 +22,7 @@ from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
 
 if TYPE_CHECKING:
+    from tlbench.engine.bench import Bench
     from tlbench.engine.language_model import LanguageModel
     from tlbench.engine.measure import Clock
     from tlbench.engine.place import Place
@@ -120,7 +121,7 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
     return shop.place.in_step(lambda: _learn_otherwise(cell, data, shop, clock))
 
 
-def bench_for(shop: Shop, clock: Any) -> Any:
+def bench_for(shop: Shop, clock: Clock) -> Bench:
     """Return what the neural learner runs on."""
     from tlbench.engine.bench import Bench
     from tlbench.engine.neural import stage_store

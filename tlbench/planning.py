@@ -220,7 +220,7 @@ def _condition(
 ) -> tuple[Condition, str | None]:
     model_type = architecture.model_type if architecture else None
     setup = resolve(parts, offer, model_type)
-    reason = unsupported(parts, offer) or idle(setup)
+    reason = unsupported(parts, offer) or idle(setup, offer.kind)
     reference = model_ref(model, architecture) if model and architecture else None
     condition = Condition(
         task, reference, ref, setup, offer.budget, request.precision, label_noise=request.label_noise

@@ -327,7 +327,7 @@ class Phase:
         stop: When training ends.
         unfreeze: Share of the steps over which the trunk's layer groups begin to move one by one, from the top;
             0 moves all that is trainable from the first step.
-        mixture: Further tasks learned at the same time, or `None`.
+        mixture: Further tasks, or text, learned at the same time, or `None`.
     """
 
     trainable: Trainable = "all"
@@ -411,13 +411,20 @@ class TextStream:
     Attributes:
         corpus: As in `Continued`.
         identity: What pins the rows of an offered corpus.
-        recipe: Objective, length of a packed row and share that is masked; `tokens` bounds the text that is used. Each
-            row is masked once, as in BERT's own training data. What optimizes belongs to the phase.
+        objective: As in `Pretraining`, like what follows. Each row is masked once, as in BERT's own training data.
+        tokens: Tokens of text to draw from, about.
+        length: Tokens of a packed row.
+        noise: Share of tokens masked.
+        span: Mean length of a masked span.
     """
 
     corpus: str
     identity: Mapping[str, Any]
-    recipe: Pretraining
+    objective: Literal["span-corruption", "masked", "causal"]
+    tokens: int
+    length: int
+    noise: float
+    span: float
 
 
 @dataclass(frozen=True)

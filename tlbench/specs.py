@@ -165,10 +165,13 @@ def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> 
     return setup if setup.learner.name == "neural" else replace(setup, phases=())
 
 
-def idle(setup: Setup) -> str | None:
-    """Return why a Setup would do nothing of what it says, or `None`."""
+def idle(setup: Setup, kind: str) -> str | None:
+    """Return why a Setup would do nothing of what it says, or `None`.
+
+    Where a model generates text, its decoder moves even if the encoder is frozen.
+    """
     mixed = [phase for phase in setup.phases if phase.mixture]
-    if mixed and all(phase.trainable == "head" for phase in mixed):
+    if mixed and kind != "text-generation" and all(phase.trainable == "head" for phase in mixed):
         return "a frozen trunk learns nothing from what is learned beside the target"
     return None
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tlbench.cells import Shop
+from tlbench.cells import Shop, bench_for
 from tlbench.data import CellData
 from tlbench.engine.encoding import Encoded, evaluation_batches
 from tlbench.engine.families import Source
-from tlbench.engine.fit import Job, fit, planned_steps
+from tlbench.engine.fit import Job, Side, fit, planned_steps
 from tlbench.engine.machine import Machine, build
+from tlbench.engine.measure import Clock
 from tlbench.engine.precision import autocast
+from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.grid import Cell
 from tlbench.setups import FixedSteps, Random
 
@@ -46,7 +48,8 @@ def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: 
             + 0.003 * planned_steps(phase.recipe, len(train))
         )
     steps = planned_steps(phase.recipe, len(train)) * share
-    each = _step_seconds(machine, train, shop, cell, seeds)
+    streams = Streams(cell, data, source, bench_for(shop, Clock()), machine)
+    each = _step_seconds(machine, train, shop, cell, seeds, streams.sides(without_idle_text(phase, source.generates)))
     return prepared + steps * each + evaluated
 
 
@@ -59,18 +62,21 @@ def token_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds:
     return _step_seconds(machine, train, shop, cell, seeds) / (rows * float(train.tokens.lengths.mean()))
 
 
-def _step_seconds(machine: Machine, train: Encoded, shop: Shop, cell: Cell, seeds: dict[str, int]) -> float:
-    """Return the seconds of one training step, the first ones left out."""
+def _step_seconds(
+    machine: Machine, train: Encoded, shop: Shop, cell: Cell, seeds: dict[str, int], sides: tuple[Side, ...] = ()
+) -> float:
+    """Return the seconds of one training step with what is learned beside it, the first ones left out."""
     phase = cell.condition.setup.phases[0]
     recipe = replace(phase.recipe, epochs=1e-9, min_steps=2)
     job = Job(
         train,
         replace(train, examples=0),
-        replace(phase, recipe=recipe, stop=FixedSteps()),
+        replace(phase, recipe=recipe, stop=FixedSteps(), mixture=phase.mixture if sides else None),
         True,
         seeds,
         shop.precision,
         recipe.batch_size,
+        sides=sides,
     )
     fit(machine, job, shop.place)
     recipe = replace(recipe, min_steps=_STEPS)

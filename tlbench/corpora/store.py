@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,16 @@ def prepared(source: DataSource, name: str, found: Sequence[metadata.Distributio
     path = source.cache / name / f"{_key(found)}.jsonl.gz"
     if path.is_file():
         return path
-    try:
-        with held(path.with_suffix(".lock")):
-            if not path.is_file():  # another process may have made it meanwhile
-                rows, counts = prepare()
-                lines = [json.dumps(row).encode() for row in rows]
-                header = {"packages": {one.metadata["Name"]: one.version for one in found},
-                          "fingerprint": hashlib.sha256(b"\n".join(lines)).hexdigest(), "counts": counts}
+    with ExitStack() as lock:
+        with _writing(path):
+            lock.enter_context(held(path.with_suffix(".lock")))
+        if not path.is_file():  # another process may have made it meanwhile
+            rows, counts = prepare()
+            lines = [json.dumps(row).encode() for row in rows]
+            header = {"packages": {one.metadata["Name"]: one.version for one in found},
+                      "fingerprint": hashlib.sha256(b"\n".join(lines)).hexdigest(), "counts": counts}
+            with _writing(path):
                 _write(path, [json.dumps(header).encode(), *lines])
-    except OSError as error:
-        raise UserError(f"cannot write the parsed text to {str(path.parent)!r} ({error.strerror}): "
-                        "set TLBENCH_CACHE to a folder that can be written") from error
     return path
 
 
@@ -87,6 +87,16 @@ def _key(found: Sequence[metadata.Distribution]) -> str:
     for one in found:
         state.update(f"{one.metadata['Name']} {one.version}\n{one.read_text('RECORD')}".encode())
     return state.hexdigest()[:32]
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what to do where the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write the parsed text to {str(path.parent)!r} ({error.strerror}): "
+                        "set TLBENCH_CACHE to a folder that can be written") from error
 
 
 def _write(path: Path, lines: Sequence[bytes]) -> None:

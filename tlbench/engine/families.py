@@ -115,7 +115,7 @@ def _pretrained(key: _Key) -> nn.Module:
     return _inner(trunk, source)
 
 
-def load_language_model(source: Source, random: bool, seed: int) -> nn.Module:
+def load_language_model(source: Source, random: bool, seed: int, layers: int | None = None) -> nn.Module:
     """Return the model with the output layer that it is pre-trained with, in float32 and eval mode.
 
     Where a checkpoint lacks that layer (a sentence encoder), it starts from random weights of seed 0.
@@ -124,6 +124,7 @@ def load_language_model(source: Source, random: bool, seed: int) -> nn.Module:
         source: The model; always whole, whatever its `generates` says.
         random: Random weights of the same architecture instead of the published ones.
         seed: Seed of the random weights.
+        layers: Blocks of each stack of a random model, or `None` for as many as the model has.
 
     Raises:
         UserError: the weights are missing, pickled, or not the ones that the model declares.
@@ -133,8 +134,11 @@ def load_language_model(source: Source, random: bool, seed: int) -> nn.Module:
         return _from_weights(source, auto).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        config = _config(source)
+        if layers is not None:
+            shorten(config, layers)
         model: nn.Module = auto.from_config(
-            _config(source), dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type)
+            config, dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type)
         )
     return model.eval()
 

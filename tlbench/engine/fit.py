@@ -122,13 +122,17 @@ class Job:
 
 @dataclass
 class Fitted:
-    """What training reports; becomes the record's `training` group."""
+    """What training reports; becomes the record's `training` group.
+
+    `tokens_beside` holds the tokens of each further stream, phase by phase; they are among `tokens_seen`.
+    """
 
     steps: int = 0
     best_step: int = 0
     stop_reason: str = "steps"
     examples_seen: int = 0
     tokens_seen: int = 0
+    tokens_beside: list[int] = field(default_factory=list)
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
 
@@ -195,7 +199,7 @@ class _Training:
         self.total = math.ceil(self.usual * self.plateau.cap) if self.plateau else self.usual
         self.cooling = math.ceil(self.usual * self.plateau.cooldown) if self.plateau else 0
         self.every = max(1, self.usual // _EVALUATIONS)
-        self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps")
+        self.fitted = Fitted(stop_reason="cap" if self.plateau else "steps", tokens_beside=[0] * len(job.sides))
         self.best: tuple[float, float] | None = None
         self.best_weights: list[torch.Tensor] = []
         self.watch = _Watch(self.plateau)
@@ -266,7 +270,10 @@ class _Training:
                 place.accelerator.backward(loss * (place.world / weight * turn.share))
             total += loss.detach()
         self.fitted.examples_seen += len(turn.rows)
-        self.fitted.tokens_seen += int(train.tokens.lengths[turn.rows].sum())
+        tokens = int(train.tokens.lengths[turn.rows].sum())
+        self.fitted.tokens_seen += tokens
+        if turn.stream:
+            self.fitted.tokens_beside[turn.stream - 1] += tokens
         return total / weight
 
     def _loss(self, stream: int, batch: Batch) -> torch.Tensor:

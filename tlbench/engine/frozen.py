@@ -29,8 +29,9 @@ def on_features(
 ) -> dict[str, Encoded]:
     """Return the encoded parts with frozen features.
 
-    At the budget `full` every replicate has the same examples, only in other parts and another order; there the
-    features are those of all rows together, so that replicates share them.
+    At the budget `full` every replicate has the same examples, only in other parts and another order; where one vector
+    stands for a text, the features are then those of all rows together, so that replicates share them (altered copies
+    among the rows are each replicate's own). Features of every token stay apart: they are mapped from the disk.
 
     Args:
         machine: Its trunk makes the features.
@@ -41,7 +42,7 @@ def on_features(
     """
     bench.place.in_step(lambda: machine.to(bench.place.device))
     wanted = {name: one for name, one in encoded.items() if len(one) and (to_the_end or name != "test")}
-    if cell.condition.budget != "full":
+    if cell.condition.budget != "full" or not machine.form.pooled:
         hidden = {name: _features(machine, one, cell, bench) for name, one in wanted.items()}
     else:
         drawn = [name for name in wanted if name != "test"]

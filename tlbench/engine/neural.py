@@ -17,12 +17,12 @@ from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, lesson
 from tlbench.engine.families import Source
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
-from tlbench.engine.reading import name_of, read, repeated
+from tlbench.engine.reading import read, title_of
 from tlbench.engine.trained import Before, Trained, copies, train
 from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
 from tlbench.learned import Learned
-from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Setup
+from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Random, Setup
 from tlbench.stages.store import StageStore
 from tlbench.task import texts_of
 from tlbench.transferability import overlap
@@ -64,28 +64,29 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     bench.clock.lap("evaluate")
     setup = cell.condition.setup
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
+    if not training["tokens_beside"]:
+        del training["tokens_beside"]
     if given:
         used.append(_taught(cell, given))
     used += done.beside
     if used:
         training["upstream"] = [asdict(one) for one in used]
-    if reading or done.texts:
-        training["unlabeled"] = max(reading[2] if reading else 0, done.texts)
+    if unlabelled := done.texts | (reading[2] if reading else frozenset()):
+        training["unlabeled"] = len(unlabelled)
     model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
     return Learned(validation, test, training, model, _flops(done))
 
 
-def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Used, Source, int] | None:
-    """Return what was read before, the model to load for it and the number of texts, or `None` without reading."""
+def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Used, Source, frozenset[str]] | None:
+    """Return what was read before, the model to load for it and the texts, or `None` without reading."""
     start = cell.condition.setup.weights
     if not isinstance(start, Continued):
         return None
     began = time.perf_counter()
     made, model, texts = read(start, data.task, source, bench)
     bench.clock.lap("upstream")
-    name = name_of(start.corpus)
     spent = min(made.seconds, time.perf_counter() - began)
-    title = f"{name}, read again" if repeated(start, source) else name
+    title = title_of(start.corpus, isinstance(start.start, Random), source)
     used = Used(title, stage=made.folder.name[:16], shared=True, seconds=made.seconds, spent=spent)
     return used, model, texts
 

@@ -18,8 +18,8 @@ from tlbench.task import texts_of
 _EMBEDDED = "apidoc-training-side"
 
 
-def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tuple[Checkpoint, Source, int]:
-    """Return the checkpoint that a Setup starts from, the model to load for it, and how many texts were read.
+def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tuple[Checkpoint, Source, frozenset[str]]:
+    """Return the checkpoint that a Setup starts from, the model to load for it, and the texts that were read.
 
     Args:
         start: What is read, and how.
@@ -37,8 +37,8 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
     model = replace(source.model, reference=str(made.folder), revision=None, sha256=None)
     known = source.architecture
     identity = {"stage": made.folder.name}
-    return made, replace(source, model=model, architecture=Architecture(known.family, known.model_type, identity)), len(
-        set(texts)
+    return made, replace(source, model=model, architecture=Architecture(known.family, known.model_type, identity)), (
+        frozenset(texts)
     )
 
 
@@ -53,11 +53,9 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
     return list(texts_of_corpus(corpus, bench.source))
 
 
-def name_of(corpus: str) -> str:
-    """Return a corpus as records name it."""
-    return "the task's text" if corpus == "task" else f"the {corpus} corpora"
-
-
-def repeated(start: Continued, source: Source) -> bool:
-    """Return whether the model declares to have read the corpus before."""
-    return start.corpus != "task" and not isinstance(start.start, Random) and _EMBEDDED in source.model.training_sources
+def title_of(corpus: str, random: bool, source: Source) -> str:
+    """Return a corpus as records name it, and whether the weights that read it declare to have read it before."""
+    if corpus == "task":
+        return "the task's text"
+    again = not random and _EMBEDDED in source.model.training_sources
+    return f"the {corpus} corpora{', read again' if again else ''}"

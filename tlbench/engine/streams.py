@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlbench.canonical import digest
 from tlbench.data import CellData
 from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Side
 from tlbench.engine.machine import Machine, beside
 from tlbench.engine.pretraining.beside import reading_beside, targets
-from tlbench.engine.reading import name_of, texts_to_read
+from tlbench.engine.reading import texts_to_read, title_of
 from tlbench.engine.upstream import Used, source_cell, source_data
 from tlbench.grid import Cell, stream
 from tlbench.setups import Checkpoint, Phase, Random, Stream, TextStream
 
 
-def without_idle_text(phase: Phase) -> Phase:
-    """Return the phase without text where the trunk is frozen: it has no head there that text could train."""
-    if phase.mixture is None or phase.trainable != "head":
+def without_idle_text(phase: Phase, generates: bool) -> Phase:
+    """Return the phase without text where only a linear head moves, which text cannot train.
+
+    Where a model generates, its decoder is the head, and text trains it.
+    """
+    if phase.mixture is None or phase.trainable != "head" or generates:
         return phase
     tasks = tuple(each for each in phase.mixture.streams if isinstance(each, Stream))
     return replace(phase, mixture=replace(phase.mixture, streams=tasks) if tasks else None)
@@ -29,13 +33,13 @@ class Streams:
 
     Attributes:
         used: Each task or text that is learned beside the target, as the record tells it.
-        texts: Distinct unlabelled texts among which the text streams were drawn.
+        texts: Distinct unlabelled texts of the text streams.
     """
 
     def __init__(self, cell: Cell, data: CellData, source: Source, bench: Bench, machine: Machine) -> None:
         """Remember the target."""
         self.used: list[Used] = []
-        self.texts = 0
+        self.texts: frozenset[str] = frozenset()
         self._cell, self._data, self._source, self._bench, self._machine = cell, data, source, bench, machine
         self._made: dict[str, Side] = {}
 
@@ -46,18 +50,21 @@ class Streams:
             UserError: a stream has no labels left, or needs a part of the model that the target does not use.
         """
         streams = phase.mixture.streams if phase.mixture else ()
-        return tuple(self._text(each) if isinstance(each, TextStream) else self._task(each) for each in streams)
+        return tuple(self._text(each, phase) if isinstance(each, TextStream) else self._task(each) for each in streams)
 
-    def _text(self, each: TextStream) -> Side:
-        if each.corpus not in self._made:
+    def _text(self, each: TextStream, phase: Phase) -> Side:
+        identity = digest(each)
+        if identity not in self._made:
+            setup = self._cell.condition.setup
             texts = texts_to_read(each.corpus, self._data.task, self._bench)
-            recipe = replace(each.recipe, seed=stream(self._cell, "text"))
-            random = isinstance(self._cell.condition.setup.weights, Random)
-            made = reading_beside(self._machine.trunk, self._source, random, texts, recipe, self._bench.precision)
-            self.used.append(Used(name_of(each.corpus)))
-            self.texts += made.texts
-            self._made[each.corpus] = Side(made.reader, made.rows, targets, rest=made.rest)
-        return self._made[each.corpus]
+            seed = stream(self._cell, "text")
+            made = reading_beside(self._machine.trunk, self._source, setup, texts, each, seed, self._bench.precision)
+            self.used.append(Used(title_of(each.corpus, isinstance(setup.weights, Random), self._source)))
+            self.texts |= made.texts
+            self._made[identity] = Side(made.reader, made.rows, targets, rest=made.rest)
+        for p in self._made[identity].rest:
+            p.requires_grad_(phase.trainable != "adapters")
+        return self._made[identity]
 
     def _task(self, each: Stream) -> Side:
         name = each.task.name

@@ -59,7 +59,7 @@ class Trained:
     features: bool
     copies: int
     beside: tuple[Used, ...]
-    texts: int
+    texts: frozenset[str]
     predictors: Mapping[str, float]
 
     def predict(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Prediction]:
@@ -125,10 +125,11 @@ def train(
     plain = replace(plain, precision=bench.precision, micro_batch=micro, progress=bench.progress)
     headed = replace(plain, train=encoded["train"], validation=encoded["validation"])
     streams = Streams(cell, data, source, bench, machine)
-    jobs = [
+    phases = [without_idle_text(phase, machine.form.generates) for phase in setup.phases]
+    jobs = bench.place.in_step(lambda: [
         replace(headed if i < frozen else plain, phase=phase, sides=streams.sides(phase))
-        for i, phase in enumerate(map(without_idle_text, setup.phases))
-    ]
+        for i, phase in enumerate(phases)
+    ])
     fitted, flops = _fit(machine, jobs, bench.place)
     extra = len(asked) - len(data.train)
     return Trained(
@@ -206,7 +207,7 @@ def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, f
     """Train phase after phase and return what they report together, and the floating-point operations of it.
 
     2 per weight and token forward and 4 backward (Kaplan 2020, arXiv:2001.08361), attention left out; on frozen
-    features only the weights that move.
+    features only the weights that move. What is learned beside counts with the weights that read it.
     """
     total, flops = Fitted(), 0.0
     for number, job in enumerate(jobs):
@@ -217,7 +218,9 @@ def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, f
         weights = machine.counts()
         moving = weights["params_trainable"]
         each = 6.0 * moving if job.train.hidden is not None else 4.0 * weights["params_total"] + 2.0 * moving
-        flops += each * fitted.tokens_seen
+        flops += each * (fitted.tokens_seen - sum(fitted.tokens_beside))
+        for side, tokens in zip(job.sides, fitted.tokens_beside, strict=True):
+            flops += 6.0 * sum(p.numel() for p in side.module.parameters()) * tokens
         shifted = [{**point, "step": point["step"] + total.steps} for point in fitted.curve]
         total = replace(
             fitted,
@@ -225,6 +228,7 @@ def _fit(machine: Machine, jobs: Sequence[Job], place: Place) -> tuple[Fitted, f
             best_step=total.steps + fitted.best_step,
             examples_seen=total.examples_seen + fitted.examples_seen,
             tokens_seen=total.tokens_seen + fitted.tokens_seen,
+            tokens_beside=[*total.tokens_beside, *fitted.tokens_beside],
             seconds=total.seconds + fitted.seconds,
             curve=[*total.curve, *shifted],
         )

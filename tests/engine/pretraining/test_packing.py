@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlbench.corpora.documents import Documents
-from tlbench.engine.pretraining.packing import Stream, Tokens, held_out_rows, repeats, tokenize
+from tlbench.engine.pretraining.packing import Rows, Tokens, packed_rows, repeats, tokenize
 from tlbench.engine.pretraining.vocabulary import symbols_of, train_tokenizer
 from tlbench.errors import UserError
 from tlbench.setups import Pretraining, Shape
@@ -36,7 +36,7 @@ def numbered(lengths: list[int], reads: list[int] | None = None) -> Tokens:
 @pytest.mark.parametrize(("lengths", "length"), [([5, 3, 9, 4], 4), ([5, 3, 9, 4], 7), ([3, 2], 16), ([40, 2, 1], 16)])
 def test_stream_reads_every_token_once_per_epoch(lengths: list[int], length: int) -> None:
     tokens = numbered(lengths)
-    stream = Stream(tokens, Pretraining(batch=3, length=length))
+    stream = Rows(tokens, Pretraining(batch=3, length=length))
     epochs = 3 * length  # after so many epochs a row ends where an epoch ends
     rows = np.stack([stream.row(number) for number in range(epochs * tokens.epoch // length)])
     assert rows.shape[1] == length
@@ -45,7 +45,7 @@ def test_stream_reads_every_token_once_per_epoch(lengths: list[int], length: int
 
 def test_stream_counts_repeated_documents_as_often_as_they_are_read() -> None:
     tokens = numbered([4, 2], reads=[0, 1, 1, 1])
-    stream = Stream(tokens, Pretraining(batch=1, length=10))
+    stream = Rows(tokens, Pretraining(batch=1, length=10))
     assert tokens.epoch == 10
     for number in range(5):
         assert Counter(stream.row(number).tolist()) == {**dict.fromkeys(range(4), 1), 4: 3, 5: 3}
@@ -53,7 +53,7 @@ def test_stream_counts_repeated_documents_as_often_as_they_are_read() -> None:
 
 def test_documents_stay_whole_inside_an_epoch() -> None:
     tokens = numbered([4, 4, 4])
-    stream = Stream(tokens, Pretraining(batch=1, length=12))
+    stream = Rows(tokens, Pretraining(batch=1, length=12))
     row = stream.row(5).reshape(3, 4)
     assert sorted(row.tolist()) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
@@ -61,18 +61,18 @@ def test_documents_stay_whole_inside_an_epoch() -> None:
 def test_batches_are_a_function_of_seed_and_step() -> None:
     tokens = numbered([7] * 30)
     recipe = Pretraining(batch=2, length=9)
-    stream = Stream(tokens, recipe)
+    stream = Rows(tokens, recipe)
     batches = [stream.batch(step) for step in range(30)]
-    assert np.array_equal(Stream(tokens, recipe).batch(17), batches[17])
-    assert not np.array_equal(Stream(tokens, Pretraining(batch=2, length=9, seed=1)).batch(17), batches[17])
+    assert np.array_equal(Rows(tokens, recipe).batch(17), batches[17])
+    assert not np.array_equal(Rows(tokens, Pretraining(batch=2, length=9, seed=1)).batch(17), batches[17])
     assert np.array_equal(batches[4][1], stream.row(9))
 
 
-def test_held_out_rows_are_whole_rows_or_one_shorter_one() -> None:
-    assert held_out_rows(numbered([30, 30]), Pretraining(length=16)).shape == (3, 16)
-    assert held_out_rows(numbered([10, 10]), Pretraining(length=141)).shape == (1, 20)
+def test_packed_rows_are_whole_rows_or_one_shorter_one() -> None:
+    assert packed_rows(numbered([30, 30]), Pretraining(length=16)).shape == (3, 16)
+    assert packed_rows(numbered([10, 10]), Pretraining(length=141)).shape == (1, 20)
     with pytest.raises(UserError, match="hold 3 tokens"):
-        held_out_rows(numbered([3]), Pretraining())
+        packed_rows(numbered([3]), Pretraining())
 
 
 def test_repeats_reach_the_share() -> None:

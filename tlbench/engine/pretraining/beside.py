@@ -15,15 +15,21 @@ from tlbench.engine.dropout import replace_dropout
 from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source, load_language_model, load_tokenizer, max_positions
 from tlbench.engine.forms import IGNORED
+from tlbench.engine.layers import tie
 from tlbench.engine.precision import Precision
 from tlbench.engine.pretraining.objectives import Batch, Student, objective_for
-from tlbench.engine.pretraining.packing import Stream, tokenize
+from tlbench.engine.pretraining.packing import packed_rows, tokenize
 from tlbench.engine.pretraining.vocabulary import symbols_of
-from tlbench.setups import Pretraining
+from tlbench.setups import Pretraining, Random, Setup, TextStream
+
+_BYTES_PER_TOKEN = 4
 
 
 class Reader(Student):
-    """A model around another machine's trunk, with its objective: what a text stream trains."""
+    """A model around another machine's trunk, with its objective: what a text stream trains.
+
+    Dropout is on while the target's is, as both train one trunk.
+    """
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the summed cross-entropy of the targets in nats, a float32 scalar."""
@@ -44,20 +50,22 @@ class Text:
     reader: Reader
     rows: Encoded
     rest: tuple[nn.Parameter, ...]
-    texts: int
+    texts: frozenset[str]
 
 
 def reading_beside(
-    trunk: nn.Module, source: Source, random: bool, texts: Sequence[str], recipe: Pretraining, precision: Precision
+    trunk: nn.Module, source: Source, setup: Setup, texts: Sequence[str], stream: TextStream, seed: int,
+    precision: Precision,
 ) -> Text:
     """Return text as a stream on a trunk.
 
     Args:
         trunk: What the target trains: the whole model, or the part of it that the target uses; with adapters or not.
         source: The model; what the trunk lacks of it is loaded.
-        random: Random weights for what the trunk lacks, too.
+        setup: Says whether that starts at random, too, and which of its blocks share weights.
         texts: Documents; they are read as a set.
-        recipe: Objective, row length and masking; `tokens` bounds the rows, `seed` orders and masks them.
+        stream: Objective, row length, masking, and how much text.
+        seed: Seed of the choice of texts, of masks and of random weights.
         precision: Numeric precision.
 
     Raises:
@@ -67,18 +75,31 @@ def reading_beside(
     adapted: Any = trunk
     base: Any = adapted.get_base_model() if hasattr(trunk, "get_base_model") else trunk
     tokenizer = load_tokenizer(source)
-    recipe = replace(recipe, length=max_positions(base, tokenizer, recipe.length))
-    whole = base if base.get_output_embeddings() is not None else _around(base, source, random, recipe.seed)
+    recipe = Pretraining(
+        stream.objective, tokens=stream.tokens, length=max_positions(base, tokenizer, stream.length),
+        noise=stream.noise, span=stream.span, seed=seed,
+    )
+    whole = base if base.get_output_embeddings() is not None else _around(base, source, setup, seed)
     symbols = symbols_of(tokenizer, getattr(whole.config, "decoder_start_token_id", None))
     reader = Reader(whole, objective_for(recipe, source.architecture.family, symbols), precision)
-    documents = documents_of(texts)
-    stream = Stream(tokenize(documents, tokenizer), recipe)
-    count = max(1, min(recipe.tokens, stream.size) // recipe.length)
-    packed = np.stack([stream.row(number) for number in range(count)])
-    batch = reader.objective.batch(packed, np.random.default_rng([recipe.seed, 5]))
+    documents = documents_of(_drawn(sorted(set(texts)), stream.tokens, seed))
+    packed = packed_rows(tokenize(documents, tokenizer), recipe)[: max(1, stream.tokens // recipe.length)]
+    batch = reader.objective.batch(packed, np.random.default_rng([seed, 5]))
     inside = {id(p) for p in trunk.parameters()}
     rest = tuple(p for p in whole.parameters() if id(p) not in inside)
-    return Text(reader, _encoded(batch), rest, len(documents.texts))
+    return Text(reader, _encoded(batch), rest, frozenset(documents.texts))
+
+
+def _drawn(texts: Sequence[str], tokens: int, seed: int) -> list[str]:
+    """Return texts in random order that have about so many tokens together, and at least two of them."""
+    found: list[str] = []
+    size = 0
+    for place in np.random.default_rng([seed, 6]).permutation(len(texts)):
+        if size >= _BYTES_PER_TOKEN * tokens and len(found) > 1:
+            break
+        found.append(texts[place])
+        size += len(found[-1].encode("utf-8", "replace"))
+    return found
 
 
 def targets(encoded: Encoded, rows: Sequence[int]) -> float:
@@ -86,9 +107,13 @@ def targets(encoded: Encoded, rows: Sequence[int]) -> float:
     return float(max(1, sum(int((encoded.ragged["targets"].row(row) != IGNORED).sum()) for row in rows)))
 
 
-def _around(base: nn.Module, source: Source, random: bool, seed: int) -> Any:
+def _around(base: nn.Module, source: Source, setup: Setup, seed: int) -> Any:
     """Return the whole model with a part of it replaced by the part that is trained elsewhere."""
-    whole: Any = load_language_model(replace(source, generates=False), random, seed)
+    random = isinstance(setup.weights, Random)
+    layers = setup.weights.layers if isinstance(setup.weights, Random) else None
+    whole: Any = load_language_model(replace(source, generates=False), random, seed, layers)
+    if setup.ties:
+        tie(whole, setup.ties.distinct)
     if source.architecture.family == "encoder-decoder":
         _put(whole, whole.get_encoder(), base)
         whole.set_input_embeddings(base.get_input_embeddings())  # type: ignore[operator]

@@ -8,7 +8,7 @@ import torch
 from tlbench.engine.place import Place
 from tlbench.engine.pretraining.baselines import Baselines, contexts_of, measure
 from tlbench.engine.pretraining.objectives import Student
-from tlbench.engine.pretraining.packing import Tokens, held_out_rows
+from tlbench.engine.pretraining.packing import Tokens, packed_rows
 from tlbench.setups import Pretraining
 
 ROWS = 128
@@ -22,7 +22,7 @@ class HeldOut:
 
     def __init__(self, tokens: Tokens, student: Student, recipe: Pretraining) -> None:
         """Pack and mask the held-out documents."""
-        self.rows = held_out_rows(tokens, recipe)
+        self.rows = packed_rows(tokens, recipe)
         self.documents = len(tokens.starts) - 1
         self.batch = student.objective.batch(self.rows, np.random.default_rng([recipe.seed, _MASKS]))
         self.content = self.batch["places"] >= 0

@@ -133,7 +133,7 @@ class Student(nn.Module):
     """A model with its objective: what is trained, and what ranks wrap."""
 
     def __init__(self, model: nn.Module, objective: Objective, precision: Precision) -> None:
-        """Put them together; the model stays in eval mode, which is dropout 0."""
+        """Put them together, in eval mode, which is dropout 0; pre-training leaves it there."""
         super().__init__()
         self.model, self.objective, self.precision = model, objective, precision
         self.eval()

@@ -87,7 +87,7 @@ def _ids(texts: Sequence[str], tokenizer: Any) -> list[NDArray[np.int32]]:
     return rows
 
 
-class Stream:
+class Rows:
     """The batches of a run as a function of the step: epoch after epoch, each in an order of its own.
 
     The epochs lie end to end and are cut into rows of `length` tokens, the rows that begin in one epoch are
@@ -133,15 +133,15 @@ class Stream:
         return np.concatenate(parts)
 
 
-def held_out_rows(tokens: Tokens, recipe: Pretraining) -> NDArray[np.int32]:
-    """Return the held-out documents as rows of the recipe's length; one shorter row if they are few.
+def packed_rows(tokens: Tokens, recipe: Pretraining) -> NDArray[np.int32]:
+    """Return documents, each once and in random order, as rows of the recipe's length; one shorter row if they are few.
 
     Raises:
         UserError: they hold fewer than 4 tokens.
     """
     joined = tokens.joined(np.random.default_rng([recipe.seed, 3]).permutation(len(tokens.starts) - 1))
     if len(joined) < 4:
-        raise UserError(f"the held-out documents hold {len(joined)} tokens, too few to measure a loss: give more text")
+        raise UserError(f"the documents hold {len(joined)} tokens, too few for a loss: give more text")
     length = min(recipe.length, len(joined))
     rows = len(joined) // length
     return joined[:rows * length].reshape(rows, length)

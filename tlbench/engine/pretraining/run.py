@@ -19,7 +19,7 @@ from torch import nn
 from tlbench.engine.forms import IGNORED
 from tlbench.engine.place import Place
 from tlbench.engine.pretraining.objectives import Batch, Student
-from tlbench.engine.pretraining.packing import Stream
+from tlbench.engine.pretraining.packing import Rows
 from tlbench.errors import UserError
 from tlbench.setups import Pretraining
 
@@ -74,7 +74,7 @@ class Run:
         recent: Sum and number of the training losses since the last point.
     """
 
-    def __init__(self, recipe: Pretraining, stream: Stream, student: Student, place: Place, identity: str) -> None:
+    def __init__(self, recipe: Pretraining, stream: Rows, student: Student, place: Place, identity: str) -> None:
         """Put the student where the place is; `identity` names recipe, corpus and start in checkpoints."""
         self.recipe, self.stream, self.student, self.place, self.identity = recipe, stream, student, place, identity
         self.wrapped = place.wrap(student)

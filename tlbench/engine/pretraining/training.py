@@ -15,7 +15,7 @@ from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
 from tlbench.engine.pretraining.held_out import ROWS, HeldOut
 from tlbench.engine.pretraining.objectives import Student, family_check, objective_for
-from tlbench.engine.pretraining.packing import Stream, Tokens, tokenize
+from tlbench.engine.pretraining.packing import Rows, Tokens, tokenize
 from tlbench.engine.pretraining.run import Run
 from tlbench.engine.pretraining.start import Learner, Start, family_of, identity_of, prepare
 from tlbench.engine.pretraining.vocabulary import symbols_of
@@ -100,7 +100,7 @@ def pretrain(job: Job, bench: Bench) -> Trained:
     student = Student(learner.model, objective_for(job.recipe, learner.family, symbols), bench.precision)
     held_out = HeldOut(tokenize(measured, learner.tokenizer), student, job.recipe)
     identity = digest([job.made_from(bench.precision), tokens.fingerprint])
-    run = Run(job.recipe, Stream(tokens, job.recipe), student, bench.place, identity)
+    run = Run(job.recipe, Rows(tokens, job.recipe), student, bench.place, identity)
     checkpoint = bench.work(job) / "checkpoint.pt"
     if checkpoint.is_file():
         run.load(checkpoint)
