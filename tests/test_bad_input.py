@@ -102,6 +102,7 @@ def contents(folder: Path) -> dict[str, str]:
     (["--strategies", "lora+gradual-unfreeze"], "'lora' and 'gradual-unfreeze' both set the trainable"),
     (["--strategies", "lora+parameter-sharing"], "adapters would untie the tied layers"),
     (["--strategies", "linear+augment"], "'linear' trains no network, so 'augment' would change nothing"),
+    (["--strategies", "finetune+linear"], "'linear' trains no network, so 'finetune' would change nothing"),
     (["--strategies", "augment(methods=('shout',))"], "use some of dropout, swap, noise, neighbour, mention"),
     (["--models", "minilm-x", "--strategies", "finetune"], "model 'minilm-x' is not known: did you mean 'minilm'?"),
     (["--models", "./absent", "--strategies", "finetune"], "model folder './absent' does not exist"),

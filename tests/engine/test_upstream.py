@@ -130,14 +130,15 @@ def test_target_starts_from_the_source_models_trunk_and_a_fresh_head(
 
 def test_target_texts_are_left_out_of_the_source(cell_of: Callable[..., Cell], shop: Shop) -> None:
     cell = cell_of("text-classification", "encoder", "finetune")
-    rows = tuple(TextExample(f"s{i}", f"text number {i}", "ab"[i % 2]) for i in range(40))
-    held = tuple(TextExample(f"t{i}", f" Text  NUMBER {i}", "a") for i in (3, 7))
+    rows = tuple(TextExample(f"s{i}", f"text number {i}", "ab"[i % 2]) for i in range(38))
+    long = "one may not learn from a source what a test of the target asks, nor from a copy with a word changed"
+    rows += (TextExample("near", long.replace("word", "letter"), "a"), TextExample("far", long[:40], "a"))
+    held = tuple(TextExample(f"t{i}", text, "a") for i, text in enumerate([" Text  NUMBER 3", "text number 7!", long]))
     source = TaskData(rows, (), (), ("a", "b"), ("a", "b"), {}, {})
     target = CellData((), (), held, TaskData((), (), held, ("a",), ("a",), {}, {}))
     drawn, left_out = source_data(cell, source, target)
-    assert left_out == 2
-    assert len(drawn.train) + len(drawn.validation) == 38
-    assert not {"text number 3", "text number 7"} & {e.text for e in (*drawn.train, *drawn.validation)}
+    assert left_out == 3
+    assert {row.id for row in rows} - {e.id for e in (*drawn.train, *drawn.validation)} == {"s3", "s7", "near"}
     with pytest.raises(UserError, match="target itself"):
         source_data(cell, source, CellData((), (), (), source))
 

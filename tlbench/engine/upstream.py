@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tlbench.corpora.duplicates import shadowed
 from tlbench.data import CellData, TaskData, cell_data
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, StrategyRef
@@ -65,7 +66,10 @@ def source_cell(cell: Cell, start: Checkpoint) -> Cell:
 
 
 def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData, int]:
-    """Draw the source's labels, none of whose texts is a test text of the target; also how many were left out.
+    """Draw the source's labels, none of whose texts nearly repeats a test text of the target; also how many went.
+
+    Texts are compared as the embedded split map compares them: word 5-grams, Jaccard similarity of 0.7 or more; short
+    texts must have the same words.
 
     Raises:
         UserError: the budget asks for more labels than the source has.
@@ -73,16 +77,17 @@ def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData,
     drawn = cell_data(cell, data)
     if data is target.task:
         raise UserError(f"source {cell.condition.task.name!r} is the target itself: name another")
-    held_out = {text for example in target.test for text in _normal(example)}
-    kept = tuple(example for example in drawn.train if not held_out.intersection(_normal(example)))
-    held = tuple(example for example in drawn.validation if not held_out.intersection(_normal(example)))
-    left_out = len(drawn.train) + len(drawn.validation) - len(kept) - len(held)
-    return CellData(kept, held, (), data), left_out
+    held_out = [text for example in target.test for text in texts_of(example)]
+    train, validation = (_without(part, held_out) for part in (drawn.train, drawn.validation))
+    left_out = len(drawn.train) + len(drawn.validation) - len(train) - len(validation)
+    return CellData(train, validation, (), data), left_out
 
 
-def _normal(example: Example) -> list[str]:
-    """Return an example's texts in lower case, with single spaces."""
-    return [" ".join(text.lower().split()) for text in texts_of(example)]
+def _without(examples: Sequence[Example], texts: Sequence[str]) -> tuple[Example, ...]:
+    """Return the examples of which no text nearly repeats one of the others."""
+    own = [(place, text) for place, example in enumerate(examples) for text in texts_of(example)]
+    known = {place for (place, _), hit in zip(own, shadowed([text for _, text in own], texts), strict=True) if hit}
+    return tuple(example for place, example in enumerate(examples) if place not in known)
 
 
 def made_from(cell: Cell, data: CellData, numerics: str) -> dict[str, Any]:
