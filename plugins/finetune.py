@@ -11,7 +11,7 @@ from tlbench import Offer, Setup, Strategy, added
 class Finetune(Strategy):
     """Fine-tune all weights and a fresh head (Devlin et al. 2019, arXiv:1810.04805).
 
-    Held equal with every other neural strategy: labels, batch size, head, selection by validation loss. Adds
+    Held equal with every other neural strategy: labels, batch size, head, the rule of selection on validation. Adds
     nothing. Outside data: what the model was pre-trained on. Cost: forward and backward through everything.
 
     Attributes:

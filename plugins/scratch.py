@@ -9,7 +9,7 @@ from tlbench import Offer, Plateau, Random, Setup, Strategy
 
 @dataclass(frozen=True)
 class Scratch(Strategy):
-    """Train the same architecture from random weights, with a recipe of its own, until its loss stops falling.
+    """Train the same architecture from random weights, with a recipe of its own, until nothing improves any more.
 
     Held equal: architecture, tokenizer, optimizer family, labels, batch size, head. Differs on purpose: a
     higher learning rate, and a plateau stop at up to `cap` times the steps of fine-tuning, since trained at

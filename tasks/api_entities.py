@@ -18,8 +18,8 @@ class ApiEntities(corpora.DocumentationTask):
     every occurrence of a marked name gets its label, and words that look like identifiers without being
     marked are left out of loss and score: nobody said what they are.
 
-    Splits: the corpus's split map; at most eight sentences per top-level object (the group) and four per
-    name; sentences with nothing but parameters make up half.
+    Splits: the corpus's split map; of sentences with nothing but parameters, and of all others, at most eight per
+    top-level object (the group) and four per name each; there are at most as many of the first sort as of the second.
     """
 
     name = "api-entities"

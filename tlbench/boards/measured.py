@@ -38,9 +38,8 @@ def held_equal(board: Board) -> list[str]:
         "frozen.",
         "Tuning: none; every strategy and baseline runs its published recipe once.",
         "Optimizer: by architecture, the same for pre-trained and random weights.",
-        "**Not equal**: steps, tokens and time. Random weights have learning rates of their own and train "
-        "until their "
-        "loss stops falling"
+        "**Not equal**: steps, tokens and time. Random weights have learning rates of their own and train until "
+        "neither their loss nor their score improves"
         + (f"; {capped} baseline cells reached the step cap first." if capped else "; none reached the step "
                                                                                    "cap."),
         *_exposure(board.tables),
