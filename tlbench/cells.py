@@ -206,8 +206,8 @@ def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Sh
 
     if len(learned.test) != len(data.test):
         raise UserError(
-            f"strategy {cell.condition.strategy.name!r} returned {len(learned.test)} predictions for "
-            f"{len(data.test)} examples: return one per example, in order"
+            f"strategy {cell.condition.strategy.name!r} returned {len(learned.test)} predictions for {len(data.test)} "
+            "examples: return one per example, in order"
         )
     primary = kind.metric(cell.condition.task.metric)
     labels = data.task.all_labels

@@ -218,8 +218,8 @@ class Store:
         path = self.records / record.predictions["path"]
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record.predictions["sha256"]:
             raise UserError(
-                f"predictions {path.name!r} are missing or were changed: move the record of the same key "
-                f"out of {str(self.records)!r} and run the same command again"
+                f"predictions {path.name!r} are missing or were changed: move the record of the same key out of "
+                f"{str(self.records)!r} and run the same command again"
             )
         return pd.read_parquet(path)
 

@@ -40,8 +40,8 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
     metric = kind.metric(task.metric)
     if not metric.higher_is_better:
         raise UserError(
-            f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never "
-            "primary: choose one where higher is better"
+            f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never primary: choose one "
+            "where higher is better"
         )
     return TaskRef(
         task.name,

@@ -100,8 +100,8 @@ class Registry:
             for item in items:
                 if item.name in owners:
                     raise UserError(
-                        f"{group} name {item.name!r} of {origin.title} is already taken by {owners[item.name]}: "
-                        "rename one of them or uninstall its plugin"
+                        f"{group} name {item.name!r} of {origin.title} is already taken by {owners[item.name]}: rename "
+                        "one of them or uninstall its plugin"
                     )
                 owners[item.name] = "the same plugin"
         for group, items in found.items():
@@ -314,6 +314,6 @@ def _check_strategy(strategy: Any) -> None:
     except TypeError as error:
         names = [f.name for f in fields(strategy)]
         raise UserError(
-            f"strategy {strategy.name!r} cannot be made without arguments: give every field of "
-            f"{names} a default ({error})"
+            f"strategy {strategy.name!r} cannot be made without arguments: give every field of {names} a default "
+            f"({error})"
         ) from error

@@ -46,8 +46,8 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
             clash = sorted(part.writes & other.writes)
             if clash:
                 raise UserError(
-                    f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set "
-                    f"the {clash[0]}, so drop one of them"
+                    f"strategy {text!r} cannot be composed: {other.name!r} and {part.name!r} both set the {clash[0]}, "
+                    "so drop one of them"
                 )
         if part.name in [other.name for other in parts[:place]]:
             raise UserError(f"strategy {text!r} names {part.name!r} twice: once is enough")

@@ -85,8 +85,7 @@ def _evidence(record: Record, table: pd.DataFrame) -> Evidence | None:
     if metric.signature != stated["signature"]:
         return None
     raise UserError(f"the statistics of record {record.key} do not give the {name} of {stated['value']:.6f} "
-                    "that it "
-                    "states: move it out of the folder and run the same command again")
+                    "that it states: move it out of the folder and run the same command again")
 
 
 def _read(metric: Metric, table: pd.DataFrame, columns: Sequence[str]) -> Evidence:

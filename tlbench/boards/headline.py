@@ -31,13 +31,11 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
         return ["No setup with transfer has a result that can be compared with a no-transfer baseline."]
     if not judged:
         return [f"No verdict: {_count(unjudged, 'condition')} ran with fewer than 3 replicates, so the "
-                "differences "
-                "below are plain values without an interval."]
+                "differences below are plain values without an interval."]
     groups = {verdict: [row for row in judged if row.best.verdict == verdict]
               for verdict in ("HELPS", "HARMS", "EQUAL", "UNCLEAR")}
     first = (f"Against the best baseline without transfer, transfer **helps** in {len(groups['HELPS'])} of "
-             f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant "
-             "difference** "
+             f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant difference** "
              f"in {len(groups['EQUAL'])}, and is **unclear** in {len(groups['UNCLEAR'])}.")
     sentences = [first]
     for verdict, word in (("HELPS", "It helps"), ("HARMS", "It harms")):
@@ -46,8 +44,7 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
     sentences.append(_causal(rows))
     if unjudged:
         sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and "
-                         "got no "
-                         "verdict.")
+                         "got no verdict.")
     return sentences
 
 
@@ -85,12 +82,11 @@ def _baseline_wins(tables: Iterable[Table]) -> list[str]:
         if _mean(rival) > _mean(top):
             how = "wins" if top.best.verdict == "HARMS" else "is ahead"
             sentences.append(f"On {table.id}, {_nature(rival)} {how}: {rival.label} scores "
-                             f"{_mean(rival)[0]:.3f}, above every setup with transfer (the nearest, "
-                             f"{top.label}: {_mean(top)[0]:.3f}{_verdict(top)}).")
+                             f"{_mean(rival)[0]:.3f}, above every setup with transfer (the nearest, {top.label}: "
+                             f"{_mean(top)[0]:.3f}{_verdict(top)}).")
         elif any(row.best.verdict for row in rows) and not any(row.best.verdict == "HELPS" for row in rows):
             sentences.append(f"On {table.id}, no setup with transfer is shown to beat {base.label}, "
-                             f"{_nature(base)} (the nearest, {top.label}: "
-                             f"{top.best.value:+.3f}{_verdict(top)}).")
+                             f"{_nature(base)} (the nearest, {top.label}: {top.best.value:+.3f}{_verdict(top)}).")
     return sentences
 
 
@@ -150,9 +146,8 @@ def reach(tables: Sequence[Table]) -> str:
                                            "one)" if domains < len(tasks) else "")
     return (f"How far this reaches: {_number(len(tasks), 'task')} from {shared}, "
             f"{'languages' if len(languages) > 1 else 'language'} {', '.join(languages) or 'not stated'}, "
-            f"{'budgets' if len(budgets) > 1 else 'a budget'} of {', '.join(budgets)} labels; nothing is "
-            "claimed beyond "
-            "them.")
+            f"{'budgets' if len(budgets) > 1 else 'a budget'} of {', '.join(budgets)} labels; nothing is claimed "
+            "beyond them.")
 
 
 def _domains(tables: Iterable[Table]) -> int:

@@ -36,12 +36,9 @@ def _overview(board: Board) -> list[str]:
              **{name: " / ".join(cells.get(id, [])) for id, name in names.items()}}
             for (strategy, model), cells in found.items()]
     legend = (f"Mean test score ± standard deviation over replicates. {text.BASELINE} the best no-transfer "
-              "baseline "
-              "(chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no "
-              "relevant "
-              f"difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a "
-              "source of "
-              "the task.")
+              "baseline (chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no "
+              f"relevant difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a "
+              "source of the task.")
     return [text.table(rows, right=list(names.values())), legend]
 
 
@@ -62,12 +59,9 @@ def _over_tasks(board: Board) -> list[str]:
         rows = [_aggregate(found) for found in board.aggregates if found.scope == scope]
         blocks += [f"{scope[0].upper()}{scope[1:]}:", text.table(rows, right=("Δ best", "Δ scratch"))]
     blocks.append("Macro-means of differences, never of raw scores, over the tables in which all setups "
-                  "listed "
-                  "together have one (coverage); budgets of one task are averaged first. They have no "
-                  "interval "
-                  "and mix metrics: read them with the harm and the worst difference, which are over all "
-                  "tables "
-                  "of the setup.")
+                  "listed together have one (coverage); budgets of one task are averaged first. They have no interval "
+                  "and mix metrics: read them with the harm and the worst difference, which are over all tables of "
+                  "the setup.")
     return blocks
 
 
@@ -116,16 +110,14 @@ def _caption(table: Table) -> str:
     form = "corpus metric" if table.corpus_metric else "mean over examples"
     versus = ("No baseline without transfer has a score here, so Δ best is "
               "blank." if table.baseline is None else
-              f"Δ best is against **{table.baseline[0]}**, the no-transfer row with the best validation "
-              "score "
+              f"Δ best is against **{table.baseline[0]}**, the no-transfer row with the best validation score "
               f"({text.share(table.baseline[1])}), unless a cell names another.")
     train, held = table.task.get("train_labels"), table.task.get("validation_labels")
     labels = f"{train} training and {held} validation labels"
     if table.label_noise:
         labels += f", {text.share(table.label_noise)} of them made wrong on purpose"
     return (f"{table.kind}, version {table.task.get('version')}; {table.metric} ({form}); {labels}; {units}; "
-            "equality "
-            f"margin e = {text.share(table.margin)}. {versus}")
+            f"equality margin e = {text.share(table.margin)}. {versus}")
 
 
 def _main(row: Row, usual: str | None) -> dict[str, str]:

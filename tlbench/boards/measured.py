@@ -31,11 +31,9 @@ def held_equal(board: Board) -> list[str]:
               else f"**except in {', '.join(differing)}**")
     capped = sum(row.capped for row in board.rows if not row.transfers)
     return [
-        f"Labels: at each replicate all rows of a table train and select on the same examples ({labels}); "
-        "validation "
+        f"Labels: at each replicate all rows of a table train and select on the same examples ({labels}); validation "
         "labels count in the budget.",
-        f"Test: the same examples for every row, read {_times(board.tables)} per cell, after every choice is "
-        "frozen.",
+        f"Test: the same examples for every row, read {_times(board.tables)} per cell, after every choice is frozen.",
         "Tuning: none; every strategy and baseline runs its published recipe once.",
         "Optimizer: by architecture, the same for pre-trained and random weights.",
         "**Not equal**: steps, tokens and time. Random weights have learning rates of their own and train until "

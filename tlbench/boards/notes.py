@@ -31,8 +31,8 @@ def table_notes(table: Table) -> list[str]:
     if any(delta.too_small for row in table.rows for delta in (row.best, row.scratch)):
         notes.append(f"Test too small for EQUAL: with {table.units or table.n_test:,} "
                      f"{'groups' if table.units else 'examples'} an interval cannot fit into "
-                     f"±{text.share(table.margin)} "
-                     "for some comparisons, so UNCLEAR there does not hint at a difference.")
+                     f"±{text.share(table.margin)} for some comparisons, so UNCLEAR there does not hint at a "
+                     "difference.")
     shared = [row.label for row in table.rows if row.cost.contended]
     if shared:
         notes.append(f"Times with ≤ are upper bounds, since the machine was shared while these ran: "
@@ -56,8 +56,7 @@ def _capped(table: Table) -> list[str]:
         resting = [f"Δ {delta.kind} of {row.label}" for row in table.rows for delta in (row.best, row.scratch)
                    if delta.capped and delta.baseline == base.label]
         notes.append(f"{base.label}: `stop_reason=cap` in {base.capped} of {base.n} replicates, so it was "
-                     "still "
-                     "improving when its step cap ended it; a longer run might change "
+                     "still improving when its step cap ended it; a longer run might change "
                      f"{', '.join(resting) or 'its score'}.")
     return notes
 
@@ -83,46 +82,40 @@ def statistics_notes(board: Board) -> list[str]:
     families = "; ".join(f"{family.size} comparisons of Δ {family.kind} at tier {family.tier}"
                          for family in board.families)
     notes = [
-        "**Δ best** is against the no-transfer baseline with the best validation score that used no more "
-        "unlabeled "
-        "target text (the practical question); **Δ scratch** against the same architecture from random "
-        "weights (the "
+        "**Δ best** is against the no-transfer baseline with the best validation score that used no more unlabeled "
+        "target text (the practical question); **Δ scratch** against the same architecture from random weights (the "
         "causal question). Both pair replicates and test examples.",
-        "Intervals are plain 95 % two-way t intervals over replicates and test examples, not widened for "
-        "many "
-        "comparisons; verdicts are: HELPS and HARMS need a Holm-adjusted p below 0.05; EQUAL needs the 90 % "
-        "interval "
+        "Intervals are plain 95 % two-way t intervals over replicates and test examples, not widened for many "
+        "comparisons; verdicts are: HELPS and HARMS need a Holm-adjusted p below 0.05; EQUAL needs the 90 % interval "
         "inside ±e; else UNCLEAR, with the minimum detectable effect (mde: power 80 %).",
-        "Holm families, fixed for the whole file so that a filtered view changes no verdict: "
-        f"{families or 'none'}.",
+        f"Holm families, fixed for the whole file so that a filtered view changes no verdict: {families or 'none'}.",
     ]
     least = min((row.best.n for row in board.rows if row.best.verdict), default=0)
     if least == 3:
-        notes.append("With 3 replicates the correction leaves power only for large gains: an UNCLEAR whose "
-                     "plain interval "
-                     "excludes 0 is a hint, not a finding.")
+        notes.append(
+            "With 3 replicates the correction leaves power only for large gains: an UNCLEAR whose plain interval "
+            "excludes 0 is a hint, not a finding."
+        )
     if any(row.n and row.n < 3 for row in board.rows):
         notes.append("Below 3 replicates there is no interval and no verdict.")
     if any(table.corpus_metric for table in board.tables):
-        notes.append(f"Corpus metrics: the part of the variance that is due to test examples comes from "
-                     f"{board.header.resamples:,} paired bootstraps of examples or groups, the same draws "
-                     "for all rows.")
-    notes += [
+        notes.append(
+            "Corpus metrics: the part of the variance that is due to test examples comes from "
+            f"{board.header.resamples:,} paired bootstraps of examples or groups, the same draws for all rows."
+        )
+    return [
+        *notes,
         *_parts_note(board),
-        "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p "
-        "below 0.05 "
-        "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** "
-        "is the relative error reduction "
-        "Δ/(1 - baseline). **P(improve)** is the share of replicates above the baseline, ties one half.",
-        "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline "
-        "collapsed. "
-        "Collapsed replicates count in every mean; failed ones cannot and make n smaller. "
-        f"{text.CAP}: the baseline hit its step cap (`stop_reason=cap`).",
-        "“No transfer” means no data from outside the cell's labels; random baselines keep their model's "
-        "tokenizer.",
+        "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p below 0.05 "
+        "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** is the "
+        "relative error reduction Δ/(1 - baseline). **P(improve)** is the share of replicates above the baseline, "
+        "ties one half.",
+        "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline collapsed. "
+        f"Collapsed replicates count in every mean; failed ones cannot and make n smaller. {text.CAP}: the baseline "
+        "hit its step cap (`stop_reason=cap`).",
+        "“No transfer” means no data from outside the cell's labels; random baselines keep their model's tokenizer.",
         _noise_floor(board),
     ]
-    return notes
 
 
 def _parts_note(board: Board) -> list[str]:

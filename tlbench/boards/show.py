@@ -130,8 +130,8 @@ def _model(record: Record) -> str:
         return "none"
     model = record.model
     return (f"{model['name']} ({model['family']}, {model.get('init', 'unknown')} weights, "
-            f"{text.count(model.get('params_trainable'))} of {text.count(model.get('params_total'))} "
-            "parameters trained)")
+            f"{text.count(model.get('params_trainable'))} of {text.count(model.get('params_total'))} parameters "
+            "trained)")
 
 
 def _part(part: Mapping[str, Any]) -> str:

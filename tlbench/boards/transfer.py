@@ -101,8 +101,8 @@ def _agreements(matrix: Matrix) -> list[str]:
         for name, taus in found.items()
     ]
     return [
-        "What could have been known before: Kendall's tau between each predictor and the gains, over the sources "
-        "of a target (1: the same order, 0: no relation).",
+        "What could have been known before: Kendall's tau between each predictor and the gains, over the sources of a "
+        "target (1: the same order, 0: no relation).",
         text.table(rows, right=(*matrix.targets, "mean")),
     ]
 

@@ -172,8 +172,8 @@ def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
             )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs "
-            "safetensors weights that transformers knows"
+            f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs safetensors "
+            "weights that transformers knows"
         ) from error
     return trunk
 
@@ -256,13 +256,13 @@ def _check_weights(model: Model) -> None:
         return
     if not any(folder.glob("*.safetensors")):
         raise UserError(
-            f"model {model.name!r} has no safetensors weights in {str(folder)!r}; pickled weights are "
-            "refused because loading them runs code: convert them with save_pretrained"
+            f"model {model.name!r} has no safetensors weights in {str(folder)!r}; pickled weights are refused because "
+            "loading them runs code: convert them with save_pretrained"
         )
     if model.sha256 and file_sha256(folder / "model.safetensors") != model.sha256:
         raise UserError(
-            f"the weights of model {model.name!r} in {str(folder)!r} are not the published ones (their "
-            "SHA-256 differs): install the package again"
+            f"the weights of model {model.name!r} in {str(folder)!r} are not the published ones (their SHA-256 "
+            "differs): install the package again"
         )
 
 

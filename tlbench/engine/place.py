@@ -129,8 +129,8 @@ class Place:
             if self.world == 1 or error is self._agreed:
                 raise
             raise RankLostError(
-                f"rank {self.rank} of {self.world} fell out of step with the others ({sentence(error)}): give the "
-                "same command again, which starts this cell once more"
+                f"rank {self.rank} of {self.world} fell out of step with the others ({sentence(error)}): give the same "
+                "command again, which starts this cell once more"
             ) from error
 
     def from_first(self, item: Any) -> Any:

@@ -84,10 +84,10 @@ def _losses(facts: Facts) -> list[str]:
     return [
         "## Held-out loss",
         f"Mean loss in nats over {facts['held_out_targets']:,} held-out targets (sentinels left out), of the weights "
-        f"as stored: **{facts['held_out']:.3f}**. The same targets cost a unigram model **{facts['unigram']:.3f}** and "
-        f"an interpolated trigram **{facts['trigram']:.3f}**. The trigram sees the two true tokens on the left, masked "
-        f"or not, and nothing on the right; Dirichlet priors of strength {second:g} (bigram) and {third:g} (trigram), "
-        "chosen on the last tenth of the training documents.",
+        f"as stored: **{facts['held_out']:.3f}**. The same targets cost a unigram model **{facts['unigram']:.3f}** "
+        f"and an interpolated trigram **{facts['trigram']:.3f}**. The trigram sees the two true tokens on the left, "
+        f"masked or not, and nothing on the right; Dirichlet priors of strength {second:g} (bigram) and {third:g} "
+        "(trigram), chosen on the last tenth of the training documents.",
         "In the table all rows but the last are on the first 128 held-out sequences; `loss` is the mean training loss "
         "per target since the row before.",
         f"| step | M tokens | minutes | loss | held-out |\n|---:|---:|---:|---:|---:|{rows}",
