@@ -27,7 +27,7 @@ class Model:
         pooling: How one vector is made of a text: the model's own if it was trained with one, else `mean`.
         training_sources: Data sets the weights have seen, for the leak flag; empty means unknown.
         sha256: Expected SHA-256 of the weights file; checked before loading.
-        kinds: Task kinds it stands for in a default run; empty means all that its family supports.
+        kinds: Task kinds it stands for in a default run; empty means that it runs only where it is named.
         note: A caveat that the board prints.
         trust_remote_code: Execute code from the model's repository. Never on by default.
     """
