@@ -1,8 +1,8 @@
 """The models that need no Hub: tlbench's own encoder-decoder and the packaged MiniLM sentence encoder.
 
 Training sources are names that tasks list as theirs: a shared name raises the board's leak flag. tlbench-mini
-read the training side of the embedded corpora only, hence the names of sides, which no task shares. v1 takes over the name
-and the default when its rows are measured: a published row must come from the weights that its name loads.
+read the training side of the embedded corpora only, hence the names of sides, which no task shares. Its v1 takes
+over name and default when its rows are measured: a published row must come from the weights that its name loads.
 """
 
 from tlbench import Model
