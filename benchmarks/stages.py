@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from trainer import ratio
+from trainer import abba, ratio
 
 from tlbench import DataSource, Splits, Task
 from tlbench.cells import Shop, bench_for, model_source, run_cell
@@ -50,17 +50,6 @@ class Run:
 
     seconds: float
     outcome: Any
-
-
-def abba(first: Callable[[], Run], second: Callable[[], Run], repeats: int) -> tuple[list[Run], list[Run]]:
-    """Run two sides in the order A B B A A B ..., after one warm-up of the quicker first one."""
-    first()
-    a: list[Run] = []
-    b: list[Run] = []
-    for turn in range(repeats):
-        for side in (("a", "b") if turn % 2 == 0 else ("b", "a")):
-            (a if side == "a" else b).append(first() if side == "a" else second())
-    return a, b
 
 
 def cells(model: str, task: str, strategy: str, budget: Any, replicates: int, shop: Shop, **recipe: Any) -> list[Cell]:
@@ -110,59 +99,70 @@ class Asked(Encoded):
         return {**made, "soft": self.ask(made)}
 
 
-def distilled(model: str, shop: Shop, repeats: int, members: int, budget: int) -> dict[str, Any]:
-    """Train a student on teachers' outputs that were asked once, and on teachers that are asked in every step."""
-    cell = cells(model, "api-topic", f"distill(members={members})", budget, 1, shop)[0]
-    task = cell.condition.task
-    data = replace(cell_data(cell, shop.data(task)), test=())
-    bench, source = bench_for(shop, Clock()), model_source(cell, shop)
-    above = teacher_cell(cell)
-    micro = cell.condition.setup.phases[0].recipe.batch_size
-    teachers = [trained.train(above, data, source, bench, micro, Before(member=i)) for i in range(members)]
-    temperature = cell.condition.setup.teacher.temperature  # type: ignore[union-attr]
+class Class:
+    """Teachers of one cell, trained already, and the student that learns from them."""
 
-    def learn(lesson: Lesson | None) -> Trained:
-        return trained.train(cell, data, source, bench, micro, Before(lesson=lesson))
+    def __init__(self, cell: Cell, shop: Shop) -> None:
+        """Train the teachers on the cell's own labels."""
+        teacher = cell.condition.setup.teacher
+        assert teacher is not None
+        self.cell, self.temperature = cell, teacher.temperature
+        self.data = replace(cell_data(cell, shop.data(cell.condition.task)), test=())
+        self.bench, self.source = bench_for(shop, Clock()), model_source(cell, shop)
+        above = teacher_cell(cell)
+        self.teachers = [self._trained(above, Before(member=number)).machine for number in range(teacher.members)]
 
-    def outcome(done: Trained) -> Any:
-        return [point["train_loss"] for point in done.fitted.curve], done.predict("validation", data.validation, bench)
-
-    def cached() -> Run:
+    def asked_once(self) -> Run:
+        """Ask the teachers about every training example, then train the student."""
         start = time.perf_counter()
-        total: list[Floats] = []
-        for teacher in teachers:
-            form = teacher.machine.form
-            rows = raw_rows(teacher.machine, form.encode(data.train), bench.precision, bench.place)
-            soft = [form.soften(row, temperature) for row in rows]
-            total = soft if not total else [a + b for a, b in zip(total, soft, strict=True)]
-        done = learn(Lesson("", tuple(row / np.float32(members) for row in total), None, 0.0, 0.0))
-        return Run(time.perf_counter() - start, outcome(done))
+        said: list[list[Floats]] = []
+        for machine in self.teachers:
+            rows = raw_rows(machine, machine.form.encode(self.data.train), self.bench.precision, self.bench.place)
+            said.append([machine.form.soften(row, self.temperature) for row in rows])
+        soft = tuple(self._mean(rows) for rows in zip(*said, strict=True))
+        return self._learned(Lesson("", soft, None, 0.0, 0.0), start)
+
+    def asked_in_every_step(self) -> Run:
+        """Train the student and ask the teachers about each of its batches."""
+        usual = trained.with_lesson
+        trained.with_lesson = lambda form, encoded, given: Asked(**vars(encoded), ask=self._ask)
+        try:
+            return self._learned(None, time.perf_counter())
+        finally:
+            trained.with_lesson = usual
 
     @torch.no_grad()
-    def ask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        total: Any = 0
-        for teacher in teachers:
-            rows = teacher.machine.form.raw(teacher.machine, batch)
-            total = total + np.stack([teacher.machine.form.soften(row, temperature) for row in rows])
-        return torch.from_numpy(total / np.float32(members))
+    def _ask(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        said = [np.stack([machine.form.soften(row, self.temperature) for row in machine.form.raw(machine, batch)])
+                for machine in self.teachers]
+        return torch.from_numpy(self._mean(said))
 
-    def online() -> Run:
-        usual = trained.with_lesson
-        trained.with_lesson = lambda form, encoded, given: Asked(**vars(encoded), ask=ask)
-        start = time.perf_counter()
-        done = learn(None)
+    def _mean(self, said: Sequence[Floats]) -> Floats:
+        return sum(said[1:], said[0]) / np.float32(len(said))
+
+    def _trained(self, cell: Cell, before: Before) -> Trained:
+        micro = cell.condition.setup.phases[0].recipe.batch_size
+        return trained.train(cell, self.data, self.source, self.bench, micro, before)
+
+    def _learned(self, lesson: Lesson | None, start: float) -> Run:
+        done = self._trained(self.cell, Before(lesson=lesson))
         seconds = time.perf_counter() - start
-        trained.with_lesson = usual
-        return Run(seconds, outcome(done))
+        losses = [point["train_loss"] for point in done.fitted.curve]
+        return Run(seconds, (losses, done.predict("validation", self.data.validation, self.bench)))
 
-    a, b = abba(cached, online, repeats)
-    apart = max(abs(x - y) for x, y in zip(a[-1].outcome[0], b[-1].outcome[0], strict=True))
+
+def distilled(model: str, shop: Shop, repeats: int, members: int, budget: int) -> dict[str, Any]:
+    """Train a student on teachers' outputs that were asked once, and on teachers that are asked in every step."""
+    lessons = Class(cells(model, "api-topic", f"distill(members={members})", budget, 1, shop)[0], shop)
+    a, b = abba(lessons.asked_once, lessons.asked_in_every_step, repeats)
+    (losses, predictions), (others, again) = a[-1].outcome, b[-1].outcome
     return {
         f"student of {members} teachers, seconds (asked in every step / asked once)": {
             "once": round(statistics.median(r.seconds for r in a), 2),
             "every step": round(statistics.median(r.seconds for r in b), 2),
-            **ratio([r.seconds for r in b], [r.seconds for r in a]), "largest difference of the training loss": apart,
-            "same validation predictions": a[-1].outcome[1] == b[-1].outcome[1]}
+            **ratio([r.seconds for r in b], [r.seconds for r in a]),
+            "largest difference of the training loss": max(abs(x - y) for x, y in zip(losses, others, strict=True)),
+            "same validation predictions": predictions == again}
     }
 
 

@@ -9,9 +9,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from tlbench.grid import Cell, stream
 from tlbench.planning import Request, make_plan
 from tlbench.sources import DataSource
 from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,11 @@ def ratio(a: list[float], b: list[float]) -> dict[str, float]:
             "hi": round(math.exp(centre + half), 3), "pairs": len(logs)}
 
 
-def abba(first: Any, second: Any, repeats: int) -> tuple[list[Timed], list[Timed]]:
+def abba(first: Callable[[], Made], second: Callable[[], Made], repeats: int) -> tuple[list[Made], list[Made]]:
     """Run two sides in the order A B B A A B ..., after one warm-up each."""
     first(), second()
-    a: list[Timed] = []
-    b: list[Timed] = []
+    a: list[Made] = []
+    b: list[Made] = []
     for turn in range(repeats):
         for side in (("a", "b") if turn % 2 == 0 else ("b", "a")):
             (a if side == "a" else b).append(first() if side == "a" else second())

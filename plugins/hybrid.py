@@ -7,8 +7,31 @@ from dataclasses import dataclass, replace
 from tlbench import Mixture, Offer, Setup, Strategy, Stream, TextStream
 
 
+class _Weighted(Strategy):
+    """A strategy whose loss is a weighted sum; the two weights are fields of its subclasses."""
+
+    weight: float
+    last: float
+
+    writes = frozenset({"mixture"})
+
+    def __post_init__(self) -> None:
+        """Check the weights.
+
+        Raises:
+            ValueError: a weight out of its range.
+        """
+        if not (0 < self.weight <= 1 and 0 < self.last <= 1):
+            raise ValueError("give weights above 0 and at most 1")
+
+    def _mixed(self, setup: Setup, streams: tuple[Stream | TextStream, ...]) -> Setup:
+        """Add streams to every phase."""
+        mixture = Mixture(streams, "sum", weight=self.weight, last=self.last)
+        return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))
+
+
 @dataclass(frozen=True)
-class Hybrid(Strategy):
+class Hybrid(_Weighted):
     """Minimise weight * L(target) + (1 - weight) * L(source) in every step (Chronopoulou et al. 2019, 1902.10547).
 
     The weight is fixed or moves linearly to `last`. In the paper the source is the pre-training objective, which is
@@ -30,21 +53,12 @@ class Hybrid(Strategy):
     name = "hybrid"
     summary = "weight the target's loss and a source task's in every step"
     external_data = "labeled"
-    writes = frozenset({"mixture"})
-
-    def __post_init__(self) -> None:
-        """Check the weights.
-
-        Raises:
-            ValueError: a weight out of its range.
-        """
-        _check(self.weight, self.last)
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the source to every phase."""
         found = offer.chosen(self.source, beside=True)
         streams = tuple(Stream(one.task, one.budget, one.setup) for one in found)
-        return _mixed(setup, streams, self.weight, self.last) if streams else setup
+        return self._mixed(setup, streams) if streams else setup
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse the target itself, and a source that cannot be learned beside it."""
@@ -52,7 +66,7 @@ class Hybrid(Strategy):
 
 
 @dataclass(frozen=True)
-class HybridText(Strategy):
+class HybridText(_Weighted):
     """Minimise weight * L(target) + (1 - weight) * L(pre-training) (Chronopoulou et al. 2019, 1902.10547).
 
     The second loss is the pre-training objective of the model's family on unlabelled text, which keeps the model from
@@ -78,7 +92,6 @@ class HybridText(Strategy):
     name = "hybrid-text"
     summary = "weight the target's loss and the pre-training objective's in every step"
     external_data = "unlabeled"
-    writes = frozenset({"mixture"})
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -86,7 +99,7 @@ class HybridText(Strategy):
         Raises:
             ValueError: a weight out of its range, another corpus, or no tokens.
         """
-        _check(self.weight, self.last)
+        super().__post_init__()
         if self.corpus not in ("task", "domain") or self.tokens < 1:
             raise ValueError("corpus is 'task' or 'domain', and tokens is at least 1")
 
@@ -99,7 +112,7 @@ class HybridText(Strategy):
         text = TextStream(
             corpus, offer.corpora.get(corpus, {}), usual.objective, self.tokens, usual.length, usual.noise, usual.span
         )
-        return _mixed(setup, (text,), self.weight, self.last)
+        return self._mixed(setup, (text,))
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse tasks of whose domain no unlabelled text is known."""
@@ -107,14 +120,3 @@ class HybridText(Strategy):
 
     def _found(self, offer: Offer) -> str | None:
         return "task" if self.corpus == "task" else next(iter(offer.corpora), None)
-
-
-def _check(weight: float, last: float) -> None:
-    if not (0 < weight <= 1 and 0 < last <= 1):
-        raise ValueError("give weights above 0 and at most 1")
-
-
-def _mixed(setup: Setup, streams: tuple[Stream | TextStream, ...], weight: float, last: float) -> Setup:
-    """Add streams to every phase."""
-    mixture = Mixture(streams, "sum", weight=weight, last=last)
-    return replace(setup, phases=tuple(replace(phase, mixture=mixture) for phase in setup.phases))

@@ -63,10 +63,10 @@ def parse_strategy(text: str, registry: Registry) -> tuple[Strategy, ...]:
 def _check_learner(text: str, parts: Sequence[Strategy]) -> None:
     """Refuse what would change nothing: a learner of its own has neither weights nor steps that others could set."""
     learner = next((part for part in parts if "learner" in part.writes), None)
-    idle = next((part for part in parts if part is not learner), None)
-    if learner and idle:
+    other = next((part for part in parts if part is not learner), None)
+    if learner and other:
         raise UserError(
-            f"strategy {text!r} cannot be composed: {learner.name!r} trains no network, so {idle.name!r} would change "
+            f"strategy {text!r} cannot be composed: {learner.name!r} trains no network, so {other.name!r} would change "
             "nothing; drop one of them"
         )
 

@@ -45,6 +45,12 @@ class Ragged:
         """Return one row without padding."""
         return self.flat[self.starts[index] : self.starts[index + 1]]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Return the rows of several, end to end; at least one, all of one width and fill."""
+        starts = np.cumsum([0, *(length for part in parts for length in part.lengths)], dtype=np.int64)
+        return cls(np.concatenate([part.flat for part in parts]), starts, parts[0].fill)
+
     def taken(self, rows: Sequence[int]) -> Ragged:
         """Return these rows, in this order."""
         starts = np.zeros(len(rows) + 1, dtype=np.int64)

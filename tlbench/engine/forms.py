@@ -264,7 +264,7 @@ class TaggingForm(Form):
 
     def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
         """Return the number of tagged words."""
-        return float(max(1, sum(int((encoded.ragged["labels"].row(row) != IGNORED).sum()) for row in rows)))
+        return known(encoded.ragged["labels"], rows)
 
     def taught(self, encoded: Encoded, rows: Sequence[Floats]) -> list[Floats]:
         """Return the teachers' distribution for each word, (words, tags); zeros where no token stands for it."""
@@ -303,6 +303,11 @@ class TaggingForm(Form):
                 if word >= 0 and place < len(best):
                     tags[int(encoded.owner[row])][word] = self.frame.labels[int(best[place])]
         return [legal(sequence) for sequence in tags]
+
+
+def known(targets: Ragged, rows: Sequence[int]) -> float:
+    """Return how many targets of some rows are not ignored, at least 1: what a summed loss is divided by."""
+    return float(max(1, sum(int((targets.row(row) != IGNORED).sum()) for row in rows)))
 
 
 def softmax(scores: Any, axis: int = -1) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,30 +39,30 @@ def on_features(
         to_the_end: Whether the trunk stays frozen to the end; if not, the test part keeps its tokens.
         cell: The cell.
         bench: What it runs on.
+
+    Returns:
+        The same parts; `hidden` holds float32 rows of shape (1 or tokens, width) where features stand for tokens.
     """
     bench.place.in_step(lambda: machine.to(bench.place.device))
     wanted = {name: one for name, one in encoded.items() if len(one) and (to_the_end or name != "test")}
-    if cell.condition.budget != "full" or not machine.form.pooled:
-        hidden = {name: _features(machine, one, cell, bench) for name, one in wanted.items()}
-    else:
-        drawn = [name for name in wanted if name != "test"]
-        hidden = dict(zip(drawn, _together(machine, [wanted[name] for name in drawn], cell, bench), strict=True))
-        hidden |= {name: _features(machine, one, cell, bench) for name, one in wanted.items() if name == "test"}
+    shared = cell.condition.budget == "full" and machine.form.pooled
+    together = {name: one for name, one in wanted.items() if shared and name != "test"}
+    hidden = {name: _features(machine, one, cell, bench) for name, one in wanted.items() if name not in together}
+    if together:
+        hidden |= _together(machine, together, cell, bench)
     return {**encoded, **{name: replace(wanted[name], hidden=made) for name, made in hidden.items()}}
 
 
-def _together(machine: Machine, parts: Sequence[Encoded], cell: Cell, bench: Bench) -> list[Ragged]:
+def _together(machine: Machine, parts: Mapping[str, Encoded], cell: Cell, bench: Bench) -> dict[str, Ragged]:
     """Return the features of several parts, computed over all their rows in an order that only the rows decide."""
-    read = [_what_is_read(part) for part in parts]
-    rows = [(part, row) for part, one in enumerate(parts) for row in range(len(one))]
-    rows.sort(key=lambda at: [ragged.row(at[1]).tobytes() for ragged in read[at[0]].values()])
-    joined = {
-        name: Ragged.of([read[part][name].row(row).tolist() for part, row in rows]) for name in read[0]
-    }
-    tokens = joined.pop("tokens")
-    made = _features(machine, Encoded(tokens, np.arange(len(rows)), len(rows), joined), cell, bench)
-    place = {at: number for number, at in enumerate(rows)}
-    return [made.taken([place[part, row] for row in range(len(one))]) for part, one in enumerate(parts)]
+    read = [_what_is_read(part) for part in parts.values()]
+    whole = {name: Ragged.joined([one[name] for one in read]) for name in read[0]}
+    count = len(whole["tokens"].lengths)
+    order = sorted(range(count), key=lambda row: [ragged.row(row).tobytes() for ragged in whole.values()])
+    rows = {name: ragged.taken(order) for name, ragged in whole.items()}
+    made = _features(machine, Encoded(rows.pop("tokens"), np.arange(count), count, rows), cell, bench)
+    places = np.split(np.argsort(order), np.cumsum([len(part) for part in parts.values()])[:-1])
+    return {name: made.taken(place.tolist()) for name, place in zip(parts, places, strict=True)}
 
 
 def _what_is_read(encoded: Encoded) -> dict[str, Ragged]:

@@ -14,7 +14,7 @@ from tlbench.corpora.documents import documents_of
 from tlbench.engine.dropout import replace_dropout
 from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import Source, load_language_model, load_tokenizer, max_positions
-from tlbench.engine.forms import IGNORED
+from tlbench.engine.forms import known
 from tlbench.engine.layers import tie
 from tlbench.engine.precision import Precision
 from tlbench.engine.pretraining.objectives import Batch, Student, objective_for
@@ -104,7 +104,7 @@ def _drawn(texts: Sequence[str], tokens: int, seed: int) -> list[str]:
 
 def targets(encoded: Encoded, rows: Sequence[int]) -> float:
     """Return the number of targets in some rows, by which their summed loss is divided."""
-    return float(max(1, sum(int((encoded.ragged["targets"].row(row) != IGNORED).sum()) for row in rows)))
+    return known(encoded.ragged["targets"], rows)
 
 
 def _around(base: nn.Module, source: Source, setup: Setup, seed: int) -> Any:
