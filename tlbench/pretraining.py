@@ -39,6 +39,7 @@ class Order:
         objective: Objective, if not the family's own.
         dtype: In what the weights are stored.
         precision: Precision policy.
+        compiled: Whether `torch.compile` fuses the step.
         every: Seconds between checkpoints.
     """
 
@@ -54,6 +55,7 @@ class Order:
     objective: str | None = None
     dtype: str = "bfloat16"
     precision: str = "auto"
+    compiled: bool = False
     every: float = 120.0
 
 
@@ -88,6 +90,9 @@ class Order:
 @click.option("--dtype", type=click.Choice(["bfloat16", "float32"]), default="bfloat16", show_default=True,
               help="In what the weights are stored.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@click.option("--compile", "compiled", is_flag=True,
+              help="Fuse the step by torch.compile: about 1.8 times as fast for small models on a CPU; needs a C++ "
+                   "compiler, and the first step takes a minute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's own].")
 @click.option("--checkpoint-every", "every", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="A killed run loses at most this.")
@@ -103,7 +108,8 @@ def pretrain_command(**given: Any) -> None:
         raise UserError(f"--model was given beside --{next(iter(shape))}: a model to go on from has its own shape")
     recipe = {name: given[name] for name in _RECIPE if given[name] is not None}
     order = Order(shape=Shape(**shape), recipe=recipe, **{name: given[name] for name in (
-        "out", "texts", "unit", "data", "column", "model", "random", "objective", "dtype", "precision", "every")})
+        "out", "texts", "unit", "data", "column", "model", "random", "objective", "dtype", "precision", "compiled",
+        "every")})
     facts = execute(order, DataSource(offline=given["offline"]), given["threads"])
     click.echo(f"{given['out']}: held-out {facts['held_out']:.3f} nats (unigram {facts['unigram']:.3f}, trigram "
                f"{facts['trigram']:.3f}), {facts['tokens'] / 1e6:.2f} M tokens", err=True)
@@ -133,7 +139,7 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
         start = start_of(order, source)
         recipe = recipe_of(order, start)
         check(recipe, start, place.world)  # before any text is read
-        job = Job(read(order, source), start, recipe, order.dtype)  # type: ignore[arg-type]
+        job = Job(read(order, source), start, recipe, order.dtype, order.compiled)  # type: ignore[arg-type]
         precision = _precision(order, place, source)
         return make_model(job, Bench(place, precision, source.cache, _say, order.every), order.out)
     finally:

@@ -99,7 +99,8 @@ def _cost(facts: Facts) -> list[str]:
     return [
         "## Cost",
         f"{facts['seconds'] / 60:.1f} minutes in optimizer steps, {facts['tokens_per_second']:,.0f} tokens/s, on "
-        f"{facts['hardware']} with {facts['threads']} threads and {facts['world']} processes. Useful rate "
+        f"{facts['hardware']} with {facts['threads']} threads and {facts['world']} processes"
+        f"{', steps fused by torch.compile' if facts['compiled'] else ''}. Useful rate "
         f"{facts['flops_per_second'] / 1e9:,.1f} GFLOP/s (matrix products, forward and backward), "
         f"{facts['peak_share']:.0%} of the {facts['gemm_peak'] / 1e9:,.1f} GFLOP/s that a large matrix product in the "
         f"same precision reached with the same threads at the end of the run.{shared} torch "

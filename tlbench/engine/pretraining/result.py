@@ -133,6 +133,7 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
         "flops": float(flops), "flops_per_second": rate, "gemm_peak": peak, "peak_share": rate / peak,
         "hardware": hardware(), "threads": torch.get_num_threads(), "world": place.world,
         "contended": contended(1), "precision": bench.precision, "dtype": job.dtype,
+        "compiled": job.compiled,
         "versions": {"tlbench": __version__, **{name: metadata.version(name)
                                                 for name in ("tokenizers", "torch", "transformers")}},
     }

@@ -74,10 +74,15 @@ class Run:
         recent: Sum and number of the training losses since the last point.
     """
 
-    def __init__(self, recipe: Pretraining, stream: Rows, student: Student, place: Place, identity: str) -> None:
-        """Put the student where the place is; `identity` names recipe, corpus and start in checkpoints."""
+    def __init__(
+        self, recipe: Pretraining, stream: Rows, student: Student, place: Place, identity: str, compiled: bool = False
+    ) -> None:
+        """Put the student where the place is; `identity` names recipe, corpus and start in checkpoints.
+
+        All batches of a run have one shape, so that a compiled step is compiled once.
+        """
         self.recipe, self.stream, self.student, self.place, self.identity = recipe, stream, student, place, identity
-        self.wrapped = place.wrap(student)
+        self.wrapped = place.wrap(torch.compile(student, dynamic=False) if compiled else student)
         self.optimizer = build_optimizer(student.model, recipe)
         self.step = 0
         self.seconds = 0.0

@@ -38,17 +38,19 @@ class Job:
         start: A small architecture, or an existing model.
         recipe: How it is trained.
         dtype: In what the weights are stored.
+        compiled: Whether `torch.compile` fuses the step; its rounding differs from the plain one.
     """
 
     documents: Documents
     start: Start
     recipe: Pretraining
     dtype: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
 
     def made_from(self, precision: Precision) -> dict[str, Any]:
         """Return what the model is made from, as canonical JSON types: its address in a cache."""
         return {"layout": _LAYOUT, "documents": self.documents.fingerprint, "start": identity_of(self.start),
-                "recipe": self.recipe, "dtype": self.dtype, "precision": precision}
+                "recipe": self.recipe, "dtype": self.dtype, "precision": precision, "compiled": self.compiled}
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def pretrain(job: Job, bench: Bench) -> Trained:
     student = Student(learner.model, objective_for(job.recipe, learner.family, symbols), bench.precision)
     held_out = HeldOut(tokenize(measured, learner.tokenizer), student, job.recipe)
     identity = digest([job.made_from(bench.precision), tokens.fingerprint])
-    run = Run(job.recipe, Rows(tokens, job.recipe), student, bench.place, identity)
+    run = Run(job.recipe, Rows(tokens, job.recipe), student, bench.place, identity, job.compiled)
     checkpoint = bench.work(job) / "checkpoint.pt"
     if checkpoint.is_file():
         run.load(checkpoint)
