@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tlbench.engine.decoding import greedy
 from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.forms import IGNORED, Batch, Form
 from tlbench.errors import UserError
@@ -102,6 +103,7 @@ class GenerationForm(Form):
             "num_beams": 1,
             "eos_token_id": self.end,
             "pad_token_id": self._pad(),
+            "custom_generate": greedy,
         }
         if self.frame.family == "decoder":
             assert ids is not None

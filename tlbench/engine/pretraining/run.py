@@ -10,7 +10,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -82,7 +82,8 @@ class Run:
         All batches of a run have one shape, so that a compiled step is compiled once.
         """
         self.recipe, self.stream, self.student, self.place, self.identity = recipe, stream, student, place, identity
-        self.wrapped = place.wrap(torch.compile(student, dynamic=False) if compiled else student)
+        # torch.compile returns a module for a module; its annotation knows functions only.
+        self.wrapped = place.wrap(cast(nn.Module, torch.compile(student, dynamic=False)) if compiled else student)
         self.optimizer = build_optimizer(student.model, recipe)
         self.step = 0
         self.seconds = 0.0
