@@ -19,9 +19,11 @@ import torch
 import transformers
 from scipy import stats
 
-from tlbench.cells import Shop, model_source, run_cell
+from tlbench.cells import Shop, bench_for, model_source, run_cell
 from tlbench.data import CellData, cell_data
 from tlbench.engine.fit import planned_steps
+from tlbench.engine.measure import Clock
+from tlbench.engine.trained import train
 from tlbench.grid import Cell, stream
 from tlbench.planning import Request, make_plan
 from tlbench.sources import DataSource
@@ -39,9 +41,10 @@ class Timed:
     accuracy: float
 
 
-def cells(task: str, suite: str, strategy: str, budget: Any, replicates: int, shop: Shop, steps: int = 0) -> list[Cell]:
+def cells(task: str, suite: str, strategy: str, budget: Any, replicates: int, shop: Shop, steps: int = 0,
+          model: str = "minilm") -> list[Cell]:
     """Return the cells of one condition, optionally cut to a number of steps."""
-    request = Request((task,), (strategy,), ("minilm",), (budget,), replicates, suite)
+    request = Request((task,), (strategy,), (model,), (budget,), replicates, suite)
     found = list(make_plan(request, shop.registry, shop.source).cells)
     if not steps:
         return found
@@ -175,18 +178,57 @@ def parity(shop: Shop, replicates: int) -> dict[str, Any]:
                                     "seconds": [round(s.seconds) for s in scores]}}
 
 
+def generation(shop: Shop, repeats: int) -> dict[str, Any]:
+    """Decode the test sources of api-summary with tlbench and with Seq2SeqTrainer, greedily, by one model."""
+    cell = cells("api-summary", "embedded", "finetune", 1000, 1, shop, model="tlbench-mini")[0]
+    data = cell_data(cell, shop.data(cell.condition.task))
+    bench = bench_for(shop, Clock())
+    done = train(cell, data, model_source(cell, shop), bench, cell.condition.setup.phases[0].recipe.batch_size)
+    form, encoded = done.machine.form, done.encoded["test"]
+    rows = [{"input_ids": encoded.tokens.row(i).tolist(), "labels": encoded.ragged["labels"].row(i).tolist()}
+            for i in range(len(encoded))]
+
+    def ours() -> tuple[float, list[Any]]:
+        start = time.perf_counter()
+        texts = done.predict("test", data.test, bench)
+        return time.perf_counter() - start, texts
+
+    def theirs() -> tuple[float, list[Any]]:
+        with tempfile.TemporaryDirectory() as out:
+            arguments = transformers.Seq2SeqTrainingArguments(
+                out, predict_with_generate=True, per_device_eval_batch_size=64, report_to=[], disable_tqdm=True,
+                use_cpu=shop.place.device.type == "cpu", dataloader_num_workers=0)
+            trainer = transformers.Seq2SeqTrainer(
+                done.machine.trunk, arguments, data_collator=transformers.DataCollatorForSeq2Seq(form.frame.tokenizer))
+            start = time.perf_counter()
+            made = trainer.predict(rows, max_new_tokens=form.frame.max_target_length, num_beams=1, do_sample=False)
+            ids = np.where(made.predictions < 0, form.frame.tokenizer.pad_token_id, made.predictions)
+            texts = form.decode(data.test, encoded, list(ids))
+            return time.perf_counter() - start, texts
+
+    a, b = abba(ours, theirs, repeats)
+    same = statistics.mean(x == y for x, y in zip(a[-1][1], b[-1][1], strict=True))
+    return {f"greedy decoding of {len(rows)} sources, seconds (Seq2SeqTrainer / tlbench)": {
+        "tlbench": round(statistics.median(s for s, _ in a), 2),
+        "Seq2SeqTrainer": round(statistics.median(s for s, _ in b), 2),
+        **ratio([s for s, _ in b], [s for s, _ in a]), "identical strings": round(same, 4)}}
+
+
 def main() -> None:
     """Read the arguments and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["speed", "parity"])
+    parser.add_argument("what", choices=["speed", "parity", "generation"])
     parser.add_argument("--mirror", type=Path)
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--replicates", type=int, default=3)
     given = parser.parse_args()
-    spec = ShopSpec(PluginSpec(), ("minilm",), DataSource(mirror=given.mirror))
+    exact = given.what == "generation"  # in bf16 ties fall as the batches do
+    spec = ShopSpec(PluginSpec(), ("tlbench-mini" if exact else "minilm",), DataSource(mirror=given.mirror),
+                    "fp32" if exact else "auto")
     shop = open_shop(spec, open_registry(spec.plugins))
-    made = speed(shop, given.repeats, given.steps) if given.what == "speed" else parity(shop, given.replicates)
+    made = (generation(shop, given.repeats) if exact else
+            speed(shop, given.repeats, given.steps) if given.what == "speed" else parity(shop, given.replicates))
     print(json.dumps({"threads": torch.get_num_threads(), "precision": shop.precision, **made}, indent=1))
 
 

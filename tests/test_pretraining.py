@@ -218,6 +218,19 @@ def test_unknown_choices_are_usage_errors(given: list[str], tlbench: Command) ->
     assert "Traceback" not in said
 
 
+def test_compile_without_a_compiler_is_one_sentence(
+    tlbench: Command, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config, cpp_builder
+
+    monkeypatch.setattr(config.cpp, "cxx", (None, "/absent/g++"))
+    cpp_builder.cpp_compiler_search.cache_clear()
+    code, said = tlbench("pretrain", "--text", text, *SMALL, "--tokens", 2000, "--out", "model", "--compile")
+    cpp_builder.cpp_compiler_search.cache_clear()
+    assert code == 2
+    assert said.startswith("error: --compile needs a C++ compiler")
+
+
 @pytest.mark.slow
 def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> None:
     call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "8000",

@@ -22,18 +22,19 @@ def by_hand(
         for i, g in enumerate(gradient):
             m[i] = 0.9 * m[i] + 0.1 * g
             v[i] = 0.999 * v[i] + 0.001 * g * g
-            bias = math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-            values[i] = values[i] * (1 - lr * decay) - lr * rms * bias * m[i] / (math.sqrt(v[i]) + eps)
+            first, second = m[i] / (1 - 0.9**t), v[i] / (1 - 0.999**t)
+            values[i] = values[i] * (1 - lr * rms * decay) - lr * rms * first / (math.sqrt(second) + eps)
     return values
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_rms_adamw_equals_its_definition(decay: float) -> None:
+def test_rms_adamw_equals_its_definition(decay: float, fused: bool) -> None:
     starts = {"large": [4.0, -2.0, 1.0], "tiny": [1e-5, -1e-6], "zero": [0.0]}
     random = torch.Generator().manual_seed(0)
     gradients = {n: [torch.randn(len(s), generator=random).tolist() for _ in range(6)] for n, s in starts.items()}
     params = {n: nn.Parameter(torch.tensor(s, dtype=torch.float64)) for n, s in starts.items()}
-    optimizer = RmsAdamW(list(params.values()), lr=0.05, weight_decay=decay)
+    optimizer = RmsAdamW(list(params.values()), lr=0.05, weight_decay=decay, fused=fused)
     for step in range(6):
         for name, p in params.items():
             p.grad = torch.tensor(gradients[name][step], dtype=torch.float64)
@@ -44,7 +45,7 @@ def test_rms_adamw_equals_its_definition(decay: float) -> None:
 
 def test_rms_adamw_step_is_relative_to_the_tensor() -> None:
     small, large = nn.Parameter(torch.full((4,), 0.1)), nn.Parameter(torch.full((4,), 10.0))
-    optimizer = RmsAdamW([small, large], lr=0.01)
+    optimizer = RmsAdamW([small, large], lr=0.01, weight_decay=0.0)
     for p in (small, large):
         p.grad = torch.ones(4)
     optimizer.step()
@@ -54,10 +55,11 @@ def test_rms_adamw_step_is_relative_to_the_tensor() -> None:
 
 def test_rms_adamw_skips_parameters_without_gradient() -> None:
     p, idle = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = RmsAdamW([p, idle], lr=0.1)
+    optimizer = RmsAdamW([p, idle], lr=0.1, weight_decay=0.0)
     p.grad = torch.ones(2)
     optimizer.step()
     assert idle.tolist() == [1, 1]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1], "a step leaves the rates as they were"
     assert p.tolist() == pytest.approx([0.9, 0.9], rel=1e-4)
 
 

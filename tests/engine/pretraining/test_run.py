@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from tlbench.engine.optimizer import RmsAdamW
 from tlbench.engine.pretraining import training
-from tlbench.engine.pretraining.run import Run, build_optimizer, schedule, set_rates
+from tlbench.engine.pretraining.run import Run, build_optimizer, schedule
 from tlbench.engine.pretraining.training import pretrain
 from tlbench.errors import UserError
 from tlbench.setups import Pretraining
@@ -64,6 +66,20 @@ def test_training_learns(family: str, pretraining_toys: Any) -> None:
     assert run.progress == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile's own imports
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_are_the_plain_ones_up_to_rounding(pretraining_toys: Any) -> None:
+    job = pretraining_toys.job("encoder-decoder")
+    plain = pretrain(job, pretraining_toys.bench("plain")).run
+    fused = pretrain(replace(job, compiled=True), pretraining_toys.bench("fused")).run
+    assert fused.wrapped is not fused.student
+    assert [point["loss"] for point in fused.curve] == pytest.approx([point["loss"] for point in plain.curve], rel=1e-3)
+    for name, tensor in weights(plain).items():
+        assert torch.allclose(weights(fused)[name], tensor, rtol=1e-2, atol=1e-4), name
+    bench = pretraining_toys.bench()
+    assert bench.work(job) != bench.work(replace(job, compiled=True)), "another rounding is another checkpoint"
+
+
 def test_seed_changes_weights_and_order(pretraining_toys: Any) -> None:
     one, other = (pretrain(pretraining_toys.job("decoder", seed=seed), pretraining_toys.bench()).run for seed in (0, 1))
     assert not torch.equal(next(iter(weights(one).values())), next(iter(weights(other).values())))
@@ -103,20 +119,18 @@ def test_schedule_rises_then_falls_to_zero() -> None:
     assert np.argmax(values) == pytest.approx(1000 * recipe.warmup, abs=1)
 
 
-def test_rms_rates_are_scaled_by_each_tensor() -> None:
+def test_optimizer_is_the_recipes() -> None:
     module = torch.nn.Linear(4, 4)
     torch.nn.init.constant_(module.weight, 0.5)
     torch.nn.init.zeros_(module.bias)
     recipe = Pretraining(weight_decay=0.1, betas=(0.8, 0.95))
     optimizer = build_optimizer(module, recipe)
-    set_rates(optimizer, recipe, 0.02)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 2e-5])
+    assert isinstance(optimizer, RmsAdamW)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
-    plain = replace(recipe, optimizer="adamw")
-    optimizer = build_optimizer(module, plain)
-    set_rates(optimizer, plain, 0.02)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.02]
+    plain = build_optimizer(module, replace(recipe, optimizer="adamw"))
+    assert type(plain) is torch.optim.AdamW
+    assert [group["weight_decay"] for group in plain.param_groups] == [0.1, 0.0]
 
 
 def test_diverged_loss_stops_the_run(pretraining_toys: Any) -> None:
