@@ -129,8 +129,6 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
     from tlbench.workshop import quiet
 
     check_output(order.out)
-    if order.compiled:
-        _check_compiler()
     quiet()
     if threads:
         torch.set_num_threads(threads)
@@ -190,21 +188,6 @@ def recipe_of(order: Order, start: Start) -> Pretraining:
     usual = default_pretraining(family_of(start), model_type, goes_on=bool(order.model) and not order.random)
     objective = {"objective": order.objective} if order.objective else {}
     return replace(usual, **{**(order.recipe or {}), **objective})
-
-
-def _check_compiler() -> None:
-    """Refuse `--compile` where torch finds no C++ compiler, which GPUs need as well as CPUs.
-
-    Raises:
-        UserError: there is none.
-    """
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except RuntimeError as error:
-        raise UserError("--compile needs a C++ compiler, and torch finds none: install one, set CXX, or leave the flag "
-                        "out") from error
 
 
 def _precision(order: Order, place: Place, source: DataSource) -> Any:

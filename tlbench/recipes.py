@@ -22,6 +22,7 @@ _BY_KIND = {
     "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=2, min_steps=100, max_length=128),
 }
 _FULL_EPOCHS = 3.0
+_T5_GENERATION_EPOCHS = 6.0
 _PRETRAINING = {
     "encoder": Pretraining("masked", length=128, optimizer="adamw", step_size=1e-3, weight_decay=0.01),
     "decoder": Pretraining("causal", length=129, optimizer="adamw", step_size=1e-3, weight_decay=0.01),
@@ -40,10 +41,12 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
     if model_type is None:
         return Setup(phases=())
     recipe = _BY_KIND[kind]
-    if budget == "full" or (isinstance(budget, int) and budget >= 5000):
-        recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     if model_type in T5_LIKE:
         recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2, weight_decay=0.0)
+        if kind == "text-generation":
+            recipe = replace(recipe, epochs=_T5_GENERATION_EPOCHS)
+    if budget == "full" or (isinstance(budget, int) and budget >= 5000):
+        recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     return Setup(phases=(Phase(recipe=recipe),))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,17 +9,19 @@ import torch
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
-    DynamicCache,
     GPT2Config,
     GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    StaticCache,
+    MambaConfig,
+    MambaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 
-from tlbench.engine.decoding import _divisible, greedy
+from tlbench.engine.decoding import greedy
 
 SIZE = 40
 NEW = 24
@@ -83,7 +84,7 @@ def endings(model: Any, given: dict[str, torch.Tensor], options: dict[str, Any])
 
 
 @pytest.mark.parametrize("build", [t5, bart, gpt2, llama])
-@pytest.mark.parametrize("options", [{}, {"no_repeat_ngram_size": 2}, {"use_cache": False}])
+@pytest.mark.parametrize("options", [{}, {"use_cache": False}])
 def test_same_tokens_as_transformers(build: Any, options: dict[str, Any]) -> None:
     model = wild(build)
     given = prompts(model, 32)
@@ -111,10 +112,23 @@ def test_a_row_alone_says_what_it_says_in_a_batch() -> None:
         assert (together[row, alone.shape[1]:] == 1).all()
 
 
-@pytest.mark.parametrize("field", ["encoder_no_repeat_ngram_size", "encoder_repetition_penalty"])
-def test_what_remembers_the_batch_keeps_it_whole(field: str) -> None:
-    config = SimpleNamespace(encoder_no_repeat_ngram_size=0, encoder_repetition_penalty=1.0)
-    assert _divisible({"past_key_values": DynamicCache()}, config)
-    assert not _divisible({"past_key_values": DynamicCache()}, SimpleNamespace(**{**vars(config), field: 3}))
-    static = StaticCache(config=llama().config, max_cache_len=8)
-    assert not _divisible({"past_key_values": static}, config)
+def hybrid() -> Any:
+    return Lfm2ForCausalLM(Lfm2Config(
+        vocab_size=SIZE, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, layer_types=["conv", "full_attention"], pad_token_id=1))
+
+
+def mamba() -> Any:
+    return MambaForCausalLM(MambaConfig(
+        vocab_size=SIZE, hidden_size=16, state_size=4, num_hidden_layers=2, pad_token_id=1))
+
+
+@pytest.mark.parametrize(("build", "options"), [
+    (hybrid, {}), (mamba, {}), (llama, {"repetition_penalty": 1.3}), (gpt2, {"no_repeat_ngram_size": 2})])
+def test_a_batch_that_cannot_be_divided_stays_whole(build: Any, options: dict[str, Any]) -> None:
+    model = wild(build)
+    given = prompts(model, 32)
+    options = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 1, "pad_token_id": 1, **options}
+    options["eos_token_id"] = endings(model, given, options)
+    expected = model.generate(**given, **options)
+    assert torch.equal(model.generate(**given, **options, custom_generate=greedy), expected)

@@ -24,7 +24,7 @@ def greedy(
     Args:
         model: A generating model of transformers.
         input_ids: Prompts, or the decoder's start tokens, int64 of shape (rows, tokens).
-        logits_processor: What the model's generation config asks for.
+        logits_processor: Changes to the scores; with any, the batch stays whole.
         stopping_criteria: End token and maximum length.
         generation_config: The resolved config.
         given: Further arguments of the model: masks, encoder states, cache.
@@ -39,7 +39,7 @@ def greedy(
     fresh = None if not given.get("use_cache") else 1
     first = True
     while not bool(finished.all()):
-        if not first and 2 * int(finished.sum()) >= len(rows) and _divisible(given, generation_config):
+        if not first and 2 * int(finished.sum()) >= len(rows) and _divisible(given, logits_processor):
             out[rows, : tokens.shape[1]] = tokens
             kept = torch.nonzero(~finished)[:, 0]
             given = {name: _taken(value, kept, len(rows)) for name, value in given.items()}
@@ -60,15 +60,18 @@ def greedy(
     return out[:, : tokens.shape[1]]
 
 
-def _divisible(given: dict[str, Any], config: Any) -> bool:
-    """Return whether rows can be taken out: the cache grows by row, and no processor remembers the whole batch."""
-    from transformers import DynamicCache, EncoderDecoderCache
+def _divisible(given: dict[str, Any], logits_processor: Any) -> bool:
+    """Return whether rows can be taken out: caches keep keys and values by row, and no processor has a memory."""
+    from transformers import Cache, DynamicCache, EncoderDecoderCache
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    cache: Any = given.get("past_key_values")
-    double = isinstance(cache, EncoderDecoderCache)
-    parts = (cache.self_attention_cache, cache.cross_attention_cache) if double else (cache,)
-    remembers = config.encoder_no_repeat_ngram_size or (config.encoder_repetition_penalty or 1.0) != 1.0
-    return not remembers and all(part is None or type(part) is DynamicCache for part in parts)
+    caches = [value for value in given.values() if isinstance(value, Cache)]
+    if any(name in given for name in ("cache_params", "mems", "past_buckets_states")) or len(logits_processor):
+        return False
+    halves = [half for each in caches for half in (
+        (each.self_attention_cache, each.cross_attention_cache) if isinstance(each, EncoderDecoderCache) else (each,))]
+    return all(type(half) is DynamicCache and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+                                                  for layer in half.layers) for half in halves)
 
 
 def _taken(value: Any, rows: torch.Tensor, size: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tlbench.engine.decoding import greedy
 from tlbench.engine.encoding import Ragged, evaluation_batches
 from tlbench.engine.families import Source, load_tokenizer, load_trunk, max_positions
 from tlbench.engine.forms import IGNORED
@@ -101,7 +102,7 @@ class LanguageModel(TextModel):
             begin = ids.shape[1] if self.decodes else 1
             made = self.trunk.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, num_beams=1,
-                eos_token_id=self.end, pad_token_id=self.pad,
+                eos_token_id=self.end, pad_token_id=self.pad, custom_generate=greedy,
                 stopping_criteria=[lambda given, scores, **_: self._stopped(given[:, begin:], stop)],
             )[:, begin:]
             self.tokens_seen += made.numel()

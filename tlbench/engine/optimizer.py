@@ -30,16 +30,19 @@ class RmsAdamW(torch.optim.AdamW):
         super().__init__([{**group, "params": [p]} for group in given for p in group["params"]], lr=lr, **options)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Take one step."""
+    def step(self, closure: Any = None) -> Any:
+        """Take one step, and return the closure's loss, if there is one."""
         rates = [group["lr"] for group in self.param_groups]
         tensors = [group["params"][0].detach() for group in self.param_groups]
-        norms = torch.stack(torch._foreach_norm(tensors)).tolist()
-        for group, norm, tensor in zip(self.param_groups, norms, tensors, strict=True):
-            group["lr"] *= max(SMALLEST_SCALE, norm / math.sqrt(tensor.numel()))
-        super().step(closure)
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate
+        norms = torch._foreach_norm(tensors)
+        sizes = torch.stack([norm.to(norms[0].device) for norm in norms]).tolist()  # one wait for a GPU, not one each
+        for group, size, tensor in zip(self.param_groups, sizes, tensors, strict=True):
+            group["lr"] *= max(SMALLEST_SCALE, size / math.sqrt(tensor.numel()))
+        try:
+            return super().step(closure)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
 
 
 def build(

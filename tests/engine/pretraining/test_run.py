@@ -68,7 +68,9 @@ def test_training_learns(family: str, pretraining_toys: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile's own imports
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_steps_are_the_plain_ones_up_to_rounding(pretraining_toys: Any) -> None:
+def test_compiled_steps_are_the_plain_ones_up_to_rounding(
+    pretraining_toys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = pretraining_toys.job("encoder-decoder")
     plain = pretrain(job, pretraining_toys.bench("plain")).run
     fused = pretrain(replace(job, compiled=True), pretraining_toys.bench("fused")).run
@@ -76,8 +78,20 @@ def test_compiled_steps_are_the_plain_ones_up_to_rounding(pretraining_toys: Any)
     assert [point["loss"] for point in fused.curve] == pytest.approx([point["loss"] for point in plain.curve], rel=1e-3)
     for name, tensor in weights(plain).items():
         assert torch.allclose(weights(fused)[name], tensor, rtol=1e-2, atol=1e-4), name
-    bench = pretraining_toys.bench()
-    assert bench.work(job) != bench.work(replace(job, compiled=True)), "another rounding is another checkpoint"
+    stopped = pretraining_toys.bench("stopped", every=0.0)
+    assert stopped.work(job) != stopped.work(replace(job, compiled=True)), "another rounding is another checkpoint"
+    advance = Run.advance
+
+    def until_third(run: Run) -> float:
+        if run.step == 3:
+            raise KeyboardInterrupt
+        return advance(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "advance", until_third)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(replace(job, compiled=True), stopped)
+    assert_equal(weights(pretrain(replace(job, compiled=True), stopped).run), weights(fused))
 
 
 def test_seed_changes_weights_and_order(pretraining_toys: Any) -> None:

@@ -92,6 +92,24 @@ class Run:
         generator = np.random.default_rng([self.recipe.seed, _MASKS, step])
         return self.student.objective.batch(self.stream.batch(step), generator)
 
+    def warm_up(self) -> None:
+        """Compile the step before the clock starts; weights and streams stay as they are.
+
+        Raises:
+            UserError: torch cannot compile here.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        batch = {name: part[self.place.rank::self.place.world].to(self.place.device)
+                 for name, part in self.batch(0).items()}
+        try:
+            self.wrapped(batch).sum().backward()
+        except TorchDynamoException as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UserError(f"--compile failed ({reason}): it needs a working C++ compiler; leave the flag "
+                            "out") from error
+        self.optimizer.zero_grad()
+
     def advance(self) -> float:
         """Take one optimizer step and return its mean loss per target token in nats.
 

@@ -25,7 +25,7 @@ from tlbench.setups import Pretraining
 POINTS = 20
 """Points of the loss curve, by tokens; the last one comes on top."""
 SECONDS_PER_LINE = 10.0
-_LAYOUT = 1
+_LAYOUT = 2
 """Version of this package where it decides the weights; raised when such code changes."""
 
 
@@ -92,7 +92,7 @@ def pretrain(job: Job, bench: Bench) -> Trained:
 
     Raises:
         UserError: the corpus or the budget is too small, the objective is not one for the family, the model cannot
-            be loaded, the loss is no longer finite, or the disk is full.
+            be loaded or its step not be compiled, the loss is no longer finite, or the disk is full.
     """
     check(job.recipe, job.start, bench.place.world)
     training, measured = job.documents.divide()
@@ -103,6 +103,8 @@ def pretrain(job: Job, bench: Bench) -> Trained:
     held_out = HeldOut(tokenize(measured, learner.tokenizer), student, job.recipe)
     identity = digest([job.made_from(bench.precision), tokens.fingerprint])
     run = Run(job.recipe, Rows(tokens, job.recipe), student, bench.place, identity, job.compiled)
+    if job.compiled:
+        bench.place.in_step(run.warm_up)
     checkpoint = bench.work(job) / "checkpoint.pt"
     if checkpoint.is_file():
         run.load(checkpoint)
