@@ -126,7 +126,7 @@ def held_out_loss(model: Any, tokenizer: Any, text: Path, facts: dict[str, Any])
 
     recipe = Pretraining(**{**facts["recipe"], "betas": tuple(facts["recipe"]["betas"])})
     symbols = symbols_of(tokenizer, model.config.decoder_start_token_id)
-    student = Student(model, objective_for(recipe, "encoder-decoder", symbols), "fp32")
+    student = Student(model, objective_for(recipe, "encoder-decoder", symbols), facts["precision"])
     measured = from_files([text]).divide()[1]
     return HeldOut(tokenize(measured, tokenizer), student, recipe).loss(student, Place())
 
