@@ -13,8 +13,8 @@ MINI = Model(
     family="encoder-decoder",
     training_sources=("apidoc-training-side", "ui-strings-training-side"),
     kinds=("text-classification", "text-regression", "token-classification", "question-answering", "text-generation"),
-    sha256="a8b2aa6851f274e13449b80bc90b9910c853f6344b53f4607b521543daedb46e",
-    note="pre-trained on the embedded documentation's training side",
+    sha256="4722196a18c27f10c5e344d5a4407cb292177429ce358581aaa3abd3b5b7692a",
+    note="it saw the training side's texts unlabelled; 100 M tokens, held-out loss 37 % of unigram",
 )
 
 MINILM = Model(
