@@ -21,7 +21,8 @@ class LoraStrategy(Strategy):
         alpha: Scale; the update is multiplied by `alpha / rank`.
         dropout: Dropout in front of the adapters.
         targets: `query-value` (the paper's) or `all-linear`.
-        rate: Learning rate in multiples of fine-tuning's.
+        rate: Learning rate in multiples of fine-tuning's; for T5-like models, whose relative steps adapters do not
+            take, of 1e-4.
     """
 
     rank: int = 8
@@ -38,8 +39,6 @@ class LoraStrategy(Strategy):
         """Add the adapters and train only them and the head."""
         adapter = Lora(self.rank, self.alpha, self.dropout, self.targets)
         phases = tuple(
-            replace(phase, trainable="adapters",
-                    recipe=replace(phase.recipe, learning_rate=phase.recipe.learning_rate * self.rate))
-            for phase in setup.phases
+            replace(phase, trainable="adapters", recipe=phase.recipe.for_added(self.rate)) for phase in setup.phases
         )
         return replace(setup, adapters=(*setup.adapters, adapter), phases=phases)

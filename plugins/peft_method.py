@@ -23,7 +23,8 @@ class PeftStrategy(Strategy):
 
     Attributes:
         method: Name of the method.
-        rate: Learning rate of the added modules in multiples of fine-tuning's.
+        rate: Learning rate of the added modules in multiples of fine-tuning's; for T5-like models, whose relative
+            steps they do not take, of 1e-4.
     """
 
     method: Literal["dora", "rslora", "ia3", "loha", "lokr", "oft", "vera", "ln-tuning"] = "ia3"
@@ -36,9 +37,7 @@ class PeftStrategy(Strategy):
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the method's modules and train only them and the head."""
         phases = tuple(
-            replace(phase, trainable="adapters",
-                    recipe=replace(phase.recipe, learning_rate=phase.recipe.learning_rate * self.rate))
-            for phase in setup.phases
+            replace(phase, trainable="adapters", recipe=phase.recipe.for_added(self.rate)) for phase in setup.phases
         )
         return replace(setup, adapters=(*setup.adapters, Peft(self.method)), phases=phases)
 

@@ -7,7 +7,7 @@ a score changes the key. Strategies are functions from Setup to Setup (`tlbench.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tlbench.canonical import added
@@ -235,7 +235,7 @@ class Recipe:
 
     Attributes:
         optimizer: `adamw`, or `rms-adamw` (step sizes scaled by each matrix's RMS) for T5-like models. It
-            belongs to the architecture, not to the strategy.
+            belongs to the architecture, not to the strategy, but that added modules take `adamw`.
         learning_rate: Peak rate of the trunk.
         head_learning_rate: Peak rate of the freshly initialised head.
         epochs: Passes over the training examples.
@@ -264,6 +264,16 @@ class Recipe:
     max_target_length: int = 48
     length_window: int = 8
     layer_decay: float = added(1.0)
+
+    def for_added(self, multiple: float) -> Recipe:
+        """Return the recipe of modules that are added to a frozen trunk, at a multiple of fine-tuning's rate.
+
+        They take AdamW even where the trunk takes relative steps, with the usual small encoder's 1e-4 as the rate to
+        multiply: a step relative to a matrix that starts at 0, as half of LoRA's do, leaves it there.
+        """
+        if self.optimizer == "rms-adamw":
+            return replace(self, optimizer="adamw", learning_rate=1e-4 * multiple, head_learning_rate=1e-3)
+        return replace(self, learning_rate=self.learning_rate * multiple)
 
 
 @dataclass(frozen=True)
