@@ -22,7 +22,7 @@ class LoraStrategy(Strategy):
         dropout: Dropout in front of the adapters.
         targets: `query-value` (the paper's) or `all-linear`.
         rate: Learning rate in multiples of fine-tuning's; for T5-like models, whose relative steps adapters do not
-            take, of 1e-4.
+            take, of 5e-4.
     """
 
     rank: int = 8

@@ -24,7 +24,7 @@ class PeftStrategy(Strategy):
     Attributes:
         method: Name of the method.
         rate: Learning rate of the added modules in multiples of fine-tuning's; for T5-like models, whose relative
-            steps they do not take, of 1e-4.
+            steps they do not take, of 5e-4.
     """
 
     method: Literal["dora", "rslora", "ia3", "loha", "lokr", "oft", "vera", "ln-tuning"] = "ia3"

@@ -38,6 +38,6 @@ def test_added_modules_take_absolute_steps() -> None:
     """A relative step on LoRA's zero matrices is none: with it, adapters on a T5-like model learned next to nothing."""
     t5 = default_setup("text-classification", "t5", 300).phases[0].recipe
     bert = default_setup("text-classification", "bert", 300).phases[0].recipe
-    assert (t5.for_added(10).optimizer, t5.for_added(10).learning_rate) == ("adamw", pytest.approx(1e-3))
+    assert (t5.for_added(10).optimizer, t5.for_added(10).learning_rate) == ("adamw", pytest.approx(5e-3))
     assert bert.for_added(10) == replace(bert, learning_rate=bert.learning_rate * 10)
-    assert replace(t5.for_added(10), optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2) == t5
+    assert replace(t5.for_added(10), optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=0.2) == t5

@@ -42,9 +42,9 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
         return Setup(phases=())
     recipe = _BY_KIND[kind]
     if model_type in T5_LIKE:
-        recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=5e-2, weight_decay=0.0)
-        if kind == "text-generation":
-            recipe = replace(recipe, epochs=_T5_GENERATION_EPOCHS)
+        recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=0.2, weight_decay=0.0)
+        if kind == "text-generation":  # there is no head; its rate only stands in the key
+            recipe = replace(recipe, epochs=_T5_GENERATION_EPOCHS, head_learning_rate=5e-2)
     if budget == "full" or (isinstance(budget, int) and budget >= 5000):
         recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     return Setup(phases=(Phase(recipe=recipe),))

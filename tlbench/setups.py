@@ -268,11 +268,11 @@ class Recipe:
     def for_added(self, multiple: float) -> Recipe:
         """Return the recipe of modules that are added to a frozen trunk, at a multiple of fine-tuning's rate.
 
-        They take AdamW even where the trunk takes relative steps, with the usual small encoder's 1e-4 as the rate to
-        multiply: a step relative to a matrix that starts at 0, as half of LoRA's do, leaves it there.
+        They take AdamW even where the trunk takes relative steps, with 5e-4 as the rate to multiply and 1e-2 for the
+        head: a step relative to a matrix that starts at 0, as half of LoRA's do, leaves it there.
         """
         if self.optimizer == "rms-adamw":
-            return replace(self, optimizer="adamw", learning_rate=1e-4 * multiple, head_learning_rate=1e-3)
+            return replace(self, optimizer="adamw", learning_rate=5e-4 * multiple, head_learning_rate=1e-2)
         return replace(self, learning_rate=self.learning_rate * multiple)
 
 
