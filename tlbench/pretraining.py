@@ -92,7 +92,7 @@ class Order:
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 @click.option("--compile", "compiled", is_flag=True,
               help="Fuse the step by torch.compile: about 1.8 times as fast for small models on a CPU; needs a C++ "
-                   "compiler, and the first step takes a minute.")
+                   "compiler, and compiling takes up to a minute.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's own].")
 @click.option("--checkpoint-every", "every", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="A killed run loses at most this.")

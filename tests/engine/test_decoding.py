@@ -83,13 +83,18 @@ def endings(model: Any, given: dict[str, torch.Tensor], options: dict[str, Any])
     raise AssertionError("all rows say the same: change the weights")
 
 
+def complete(model: Any, given: dict[str, torch.Tensor], options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of greedy decoding, with end tokens at which rows stop one after the other."""
+    options = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 1, "pad_token_id": 1, **options}
+    return {**options, "eos_token_id": endings(model, given, options)}
+
+
 @pytest.mark.parametrize("build", [t5, bart, gpt2, llama])
 @pytest.mark.parametrize("options", [{}, {"use_cache": False}])
 def test_same_tokens_as_transformers(build: Any, options: dict[str, Any]) -> None:
     model = wild(build)
     given = prompts(model, 32)
-    options = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 1, "pad_token_id": 1, **options}
-    options["eos_token_id"] = endings(model, given, options)
+    options = complete(model, given, options)
     expected = model.generate(**given, **options)
     sizes: list[int] = []
     model.register_forward_pre_hook(lambda module, args, kwargs: sizes.append(
@@ -103,8 +108,7 @@ def test_same_tokens_as_transformers(build: Any, options: dict[str, Any]) -> Non
 def test_a_row_alone_says_what_it_says_in_a_batch() -> None:
     model = wild(t5)
     given = prompts(model, 24)
-    options: dict[str, Any] = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 1, "pad_token_id": 1}
-    options["eos_token_id"] = endings(model, given, options)
+    options = complete(model, given, {})
     together = model.generate(**given, **options, custom_generate=greedy)
     for row in range(24):
         alone = model.generate(**{name: value[row:row + 1] for name, value in given.items()}, **options)
@@ -128,7 +132,6 @@ def mamba() -> Any:
 def test_a_batch_that_cannot_be_divided_stays_whole(build: Any, options: dict[str, Any]) -> None:
     model = wild(build)
     given = prompts(model, 32)
-    options = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 1, "pad_token_id": 1, **options}
-    options["eos_token_id"] = endings(model, given, options)
+    options = complete(model, given, options)
     expected = model.generate(**given, **options)
     assert torch.equal(model.generate(**given, **options, custom_generate=greedy), expected)

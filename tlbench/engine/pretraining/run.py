@@ -92,6 +92,10 @@ class Run:
         generator = np.random.default_rng([self.recipe.seed, _MASKS, step])
         return self.student.objective.batch(self.stream.batch(step), generator)
 
+    def _share(self, batch: Batch) -> Batch:
+        """Return this rank's rows of a batch, on its device."""
+        return {name: part[self.place.rank :: self.place.world].to(self.place.device) for name, part in batch.items()}
+
     def warm_up(self) -> None:
         """Compile the step before the clock starts; weights and streams stay as they are.
 
@@ -100,10 +104,8 @@ class Run:
         """
         from torch._dynamo.exc import TorchDynamoException
 
-        batch = {name: part[self.place.rank::self.place.world].to(self.place.device)
-                 for name, part in self.batch(0).items()}
         try:
-            self.wrapped(batch).sum().backward()
+            self.wrapped(self._share(self.batch(0))).sum().backward()
         except TorchDynamoException as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(f"--compile failed ({reason}): it needs a working C++ compiler; leave the flag "
@@ -118,13 +120,13 @@ class Run:
         start = time.perf_counter()
         batch, world = self.batch(self.step), self.place.world
         count = int((batch["targets"] != IGNORED).sum())
-        share = {name: part[self.place.rank::world].to(self.place.device) for name, part in batch.items()}
-        loss = self.wrapped(share).sum() / count
+        loss = self.wrapped(self._share(batch)).sum() / count
         self.optimizer.zero_grad()
         (loss * world).backward()  # ranks average their gradients
         nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
+        rate = schedule(self.recipe, self.progress)  # once: ranks may have to agree on it
         for group in self.optimizer.param_groups:
-            group["lr"] = schedule(self.recipe, self.progress)
+            group["lr"] = rate
         self.optimizer.step()
         value = float(self.place.sum(loss.detach()))
         self.step += 1
