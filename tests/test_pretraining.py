@@ -220,6 +220,7 @@ def test_unknown_choices_are_usage_errors(given: list[str], tlbench: Command) ->
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.compile's own imports
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning")  # since caches are off here
 def test_compile_without_a_compiler_is_one_sentence(
     tlbench: Command, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
