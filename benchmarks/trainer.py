@@ -209,7 +209,8 @@ def generation(shop: Shop, repeats: int) -> dict[str, Any]:
             trainer = transformers.Seq2SeqTrainer(
                 done.machine.trunk, arguments, data_collator=transformers.DataCollatorWithPadding(form.frame.tokenizer))
             start = time.perf_counter()
-            made = trainer.predict(rows, max_new_tokens=form.frame.max_target_length, num_beams=1, do_sample=False)
+            made = trainer.predict(rows, max_new_tokens=form.frame.max_target_length, num_beams=1, do_sample=False,
+                                   eos_token_id=form.frame.tokenizer.eos_token_id)
             ids = np.where(made.predictions < 0, form.frame.tokenizer.pad_token_id, made.predictions)
             texts = form.decode(data.test, encoded, list(ids))
             return time.perf_counter() - start, texts

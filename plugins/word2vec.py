@@ -14,9 +14,9 @@ from tlbench import Learner, LearnerModel, Offer, Reads, Setup, Strategy, UserEr
 class Word2Vec(Strategy):
     """Train word vectors on the cell's own texts, and a linear model on them (Mikolov et al. 2013, arXiv:1310.4546).
 
-    Skip-gram with negative sampling by gensim; words in lower case. Texts are the standardised mean of their words'
-    vectors, pairs |a-b|, a*b and the cosine; a word to be tagged is itself and its two neighbours. Logistic or ridge
-    regression, penalty by the validation examples. Questions and generation are unsupported.
+    Skip-gram with negative sampling by gensim; words in lower case. Texts are the mean of their words' vectors,
+    pairs |a-b|, a*b and the cosine, a word to be tagged is itself and its two neighbours, all standardised. Logistic
+    or ridge regression, penalty by the validation examples. Questions and generation are unsupported.
 
     Held equal: the labels. Outside data: none, so it is a baseline. Cost: seconds on one core.
 
@@ -37,6 +37,7 @@ class Word2Vec(Strategy):
     penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
 
     name = "word2vec"
+    version = 2
     summary = "word vectors of the cell's own texts and a linear model on them"
     uses_model = False
     transfers = False

@@ -239,7 +239,7 @@ def test_compile_without_a_compiler_is_one_sentence(
 
 @pytest.mark.slow
 def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "8000",
+    call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "40000",
             "--precision", "fp32", "--checkpoint-every", "0.2"]
 
     def start(name: str) -> subprocess.Popen[str]:

@@ -165,7 +165,10 @@ class VectorRegressor(Regressor):
 
 
 class WindowTagger(LearnerModel):
-    """Logistic regression on the vectors of a word and its two neighbours; an `I-` without a beginning becomes `B-`."""
+    """Logistic regression on the standardised vectors of a word and its two neighbours.
+
+    An `I-` without a beginning becomes `B-`.
+    """
 
     vectors: Vectors
 
@@ -174,23 +177,28 @@ class WindowTagger(LearnerModel):
         self.model: Any = None
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
-        """Fit one model per cost and keep the one with the smallest validation loss; untagged words are left out."""
+        """Fit with rising costs until the validation loss rises; untagged words are left out."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import log_loss
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
         inputs, tags = self._tagged(train)
         if len(set(tags)) < 2 or not self.vectors.rows:
             return {"fallback": "nothing to tell apart in training: always predicts O"}
         held, gold = self._tagged([example for example in validation if isinstance(example, TokenExample)])
         trials = []
-        for cost in self.costs if gold else (1.0,):
-            model = LogisticRegression(C=cost, max_iter=500).fit(inputs, tags)
+        for cost in sorted(self.costs) if gold else (1.0,):
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=cost, max_iter=1000)).fit(inputs, tags)
             known = [i for i, tag in enumerate(gold) if tag in model.classes_]
             chances = model.predict_proba(held[known]) if known else None
             loss = 0.0 if chances is None else log_loss([gold[i] for i in known], chances, labels=model.classes_)
             trials.append((float(loss), cost, model))
+            if loss > trials[-2:][0][0]:  # weaker penalties only overfit further, and take ever longer
+                break
         loss, cost, self.model = min(trials, key=lambda trial: trial[:2])
-        return {"cost": cost, "validation_loss": loss, "features": inputs.shape[1]}
+        return {"cost": cost, "validation_loss": loss, "features": inputs.shape[1],
+                "iterations": int(self.model[-1].n_iter_.max())}
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return one tag per word."""

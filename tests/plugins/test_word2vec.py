@@ -95,6 +95,21 @@ def test_tagger_writes_legal_tags_and_leaves_untagged_words_out() -> None:
     assert lonely[0][0] in ("B-pair", "O")
 
 
+def test_short_vectors_tag_as_well_as_long_ones() -> None:
+    tagged: list[Example] = [
+        TokenExample(f"{i}", ("see", ANIMALS[i % 4], "and", STONES[i % 3]), ("O", "B-animal", "O", "B-stone"))
+        for i in range(40)
+    ]
+    said = []
+    for length in (1.0, 1e-3):
+        tagger = WindowTagger((0.1, 1.0))
+        tagger.vectors = Vectors(corpus(), Training(16, 5, 1, 30, 1))
+        tagger.vectors.rows = {word: length * row for word, row in tagger.vectors.rows.items()}
+        assert tagger.fit(tagged[:30], tagged[30:])["cost"] in (0.1, 1.0)
+        said.append(tagger.predict(tagged[30:]))
+    assert said[0] == said[1] == [("O", "B-animal", "O", "B-stone")] * 10
+
+
 def test_odd_input_falls_back_with_a_reason() -> None:
     empty: list[Example] = [TextExample(f"{i}", "", "ab"[i % 2]) for i in range(10)]
     made = learner(Word2Vec(), "text-classification")
