@@ -20,7 +20,7 @@ class LinearProbeThenFinetune(Strategy):
 
     Attributes:
         probe: Passes of the probe in multiples of fine-tuning's.
-        head_rate: Learning rate of the head in the second phase, in multiples of the trunk's.
+        head_rate: Learning rate of the head in the second phase, in multiples of the trunk's; generation has no head.
     """
 
     probe: float = 2.0
@@ -38,7 +38,7 @@ class LinearProbeThenFinetune(Strategy):
         recipe = phase.recipe
         longer = replace(recipe, epochs=recipe.epochs * self.probe, min_steps=int(recipe.min_steps * self.probe))
         probe = replace(phase, trainable="head", recipe=longer)
-        if offer.kind == "text-generation" or recipe.optimizer == "rms-adamw":
+        if offer.kind == "text-generation":  # no head, no rate of its own
             return probe, phase
         return probe, replace(
             phase, recipe=replace(recipe, head_learning_rate=recipe.learning_rate * self.head_rate)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy
 
+from .scratch import Scratch
+
 
 class _Reads(Strategy):
     """A strategy that starts from weights which have read unlabelled text."""
@@ -80,12 +82,13 @@ class DomainAdaptive(_Reads):
 
 @dataclass(frozen=True)
 class SelfPretrain(_Reads):
-    """Pre-train random weights on the task's own training text only, then fine-tune (Krishna et al. 2023, 2209.14389).
+    """Pre-train random weights on the task's own training text only, then train (Krishna et al. 2023, 2209.14389).
 
-    What the objective gives without any text from outside: the row between `scratch` and `finetune`. Architecture
-    and tokenizer are the model's.
+    What the objective gives without any text from outside. After the reading everything is as in `scratch`, its
+    rates and its plateau stop, so that the difference from `scratch` is what the reading gave. Architecture and
+    tokenizer are the model's.
 
-    Held equal: everything in fine-tuning. Outside data: unlabelled target text, counted in the record. Cost:
+    Held equal: everything in `scratch`. Outside data: unlabelled target text, counted in the record. Cost:
     so many tokens of pre-training once, shared by all replicates.
 
     Attributes:
@@ -95,8 +98,10 @@ class SelfPretrain(_Reads):
     tokens: int = 1_000_000
 
     name = "self-pretrain"
-    summary = "random weights, pre-trained on the task's own unlabelled text, then fine-tuned"
+    version = 2
+    summary = "random weights, pre-trained on the task's own unlabelled text, then trained as scratch is"
+    writes = frozenset({"weights", "recipe", "stop"})
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
-        """Start from random weights that have read the task's text."""
-        return self._after(Random(), "task", setup, offer)
+        """Start from random weights that have read the task's text, with the recipe of `scratch`."""
+        return self._after(Random(), "task", Scratch().prepare(setup, offer), offer)

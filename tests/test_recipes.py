@@ -6,8 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tlbench_plugins.lp_ft import LinearProbeThenFinetune
+from tlbench_plugins.reading import SelfPretrain
+from tlbench_plugins.scratch import Scratch
 
-from tlbench.recipes import default_setup
+from tlbench.recipes import default_pretraining, default_setup
+from tlbench.setups import Continued
+from tlbench.strategy import Offer
 
 
 @pytest.mark.parametrize(("kind", "model_type", "budget", "epochs", "batch"), [
@@ -41,3 +46,22 @@ def test_added_modules_take_absolute_steps() -> None:
     assert (t5.for_added(10).optimizer, t5.for_added(10).learning_rate) == ("adamw", pytest.approx(5e-3))
     assert bert.for_added(10) == replace(bert, learning_rate=bert.learning_rate * 10)
     assert replace(t5.for_added(10), optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=0.2) == t5
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bert"])
+def test_probed_head_moves_on_at_the_trunks_rate(model_type: str) -> None:
+    offer = Offer("text-classification", "task", "encoder-decoder", 300)
+    setup = default_setup("text-classification", model_type, 300)
+    probe, rest = (phase.recipe for phase in LinearProbeThenFinetune(head_rate=2.0).prepare(setup, offer).phases)
+    plain = setup.phases[0].recipe
+    assert (probe.head_learning_rate, rest.head_learning_rate) == (plain.head_learning_rate, 2 * plain.learning_rate)
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bert"])
+def test_self_pretraining_differs_from_scratch_in_what_was_read_alone(model_type: str) -> None:
+    made = default_pretraining("encoder-decoder", model_type, goes_on=False)
+    offer = Offer("text-classification", "task", "encoder-decoder", 300, reading=(made, made))
+    setup = default_setup("text-classification", model_type, 300)
+    scratch, reads = Scratch().prepare(setup, offer), SelfPretrain().prepare(setup, offer)
+    assert isinstance(reads.weights, Continued)
+    assert replace(reads, weights=scratch.weights) == scratch

@@ -79,7 +79,7 @@ class Offer:
 
         Args:
             names: Task names separated by `|`; `auto` is the task of the target's suite with the largest default
-                budget.
+                budget; of equal ones that of the target's kind, then the first by name.
             beside: Whether they are learned on the target's own trunk: to generate text takes the whole model,
                 which a target that does not generate leaves out.
 
@@ -94,8 +94,12 @@ class Offer:
         found = [self.sources.get(name) for name in (self.sources if names == "auto" else _split(names))]
         fitting = [one for one in found if one is not None and fits(one)]
         if names == "auto":
-            fitting = sorted(fitting, key=_labels)[-1:]
+            fitting = sorted(fitting, key=self._nearness)[:1]
         return tuple(fitting)
+
+    def _nearness(self, source: SourceOffer) -> tuple[float, bool, str]:
+        labels = float("inf") if source.budget == "full" else float(source.budget)
+        return -labels, source.task.kind != self.kind, source.task.name
 
     def refused(self, names: str, beside: bool = False) -> str | None:
         """Return why source tasks that a user names cannot be learned, in one sentence, or `None`."""
@@ -111,10 +115,6 @@ class Offer:
 
 def _split(names: str) -> list[str]:
     return list(dict.fromkeys(names.split("|")))
-
-
-def _labels(source: SourceOffer) -> tuple[float, str]:
-    return (float("inf") if source.budget == "full" else float(source.budget)), source.task.name
 
 
 class TextModel(ABC):

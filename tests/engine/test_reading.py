@@ -10,10 +10,12 @@ import torch
 
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import reading
+from tlbench.engine.families import Source
 from tlbench.engine.machine import Machine
 from tlbench.grid import Cell
+from tlbench.model import Architecture, Model
 from tlbench.planning import Plan
-from tlbench.task import GenerationExample, TextExample, TokenExample, texts_of
+from tlbench.task import GenerationExample, TaskRef, TextExample, TokenExample, texts_of
 
 COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder")]
 
@@ -83,6 +85,21 @@ def test_model_without_sentinels_cannot_read_spans(
     outcome = run_cell(cell_of("token-classification", "encoder-decoder", "tapt(tokens=900)+short"), shop)
     assert outcome.facts["status"] == "failed"
     assert "this model has 0 sentinels" in str(outcome.facts["reason"])
+
+
+@pytest.mark.parametrize(("corpus", "random", "identity", "expected"), [
+    ("task", False, "apidoc", "the task's text, read again"),
+    ("task", True, "apidoc", "the task's text"),
+    ("task", False, "interface", "the task's text"),
+    ("task", False, "revision", "the task's text"),
+    ("embedded", False, "revision", "the embedded corpora, read again"),
+    ("embedded", True, "apidoc", "the embedded corpora"),
+])
+def test_text_that_the_model_declares_is_read_again(corpus: str, random: bool, identity: str, expected: str) -> None:
+    model = Model("seen", "folder", training_sources=("apidoc-training-side",))
+    source = Source(model, Architecture("encoder", "bert", {}), generates=False, offline=True)
+    task = TaskRef("task", 1, "text-classification", "accuracy", 10, {identity: "hash"})
+    assert reading.title_of(corpus, random, source, task) == expected
 
 
 def test_answers_are_not_read() -> None:

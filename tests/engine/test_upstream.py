@@ -20,8 +20,9 @@ from tlbench.engine.upstream import source_data, transplant
 from tlbench.errors import UserError
 from tlbench.grid import Cell
 from tlbench.planning import Request, make_plan
-from tlbench.setups import Checkpoint
-from tlbench.task import TextExample
+from tlbench.setups import Checkpoint, Setup
+from tlbench.strategy import Offer, SourceOffer
+from tlbench.task import TaskRef, TextExample
 
 SOURCE = "intermediate(source=toy-names,budget=20)+short"
 
@@ -184,6 +185,17 @@ def test_key_covers_the_source(cell_of: Callable[..., Cell]) -> None:
         for text in ("intermediate", SOURCE, SOURCE.replace("20", "21"), "intermediate(source=toy-score)", "finetune")
     }
     assert len(keys) == 5
+
+
+def test_automatic_source_among_equals_is_of_the_targets_kind_and_then_the_first_by_name() -> None:
+    def source(name: str, kind: str, budget: int) -> SourceOffer:
+        return SourceOffer(TaskRef(name, 1, kind, "accuracy", 10), budget, Setup())
+
+    tag, topic, text = "token-classification", "text-classification", "text-generation"
+    found = [source("a", tag, 9), source("b", text, 20), source("c", topic, 20), source("d", topic, 20)]
+    for kind, beside, name in ((topic, False, "c"), (text, False, "b"), (tag, False, "b"), (tag, True, "c")):
+        offer = Offer(kind, "target", "encoder", 10, sources={each.task.name: each for each in found})
+        assert [each.task.name for each in offer.chosen("auto", beside)] == [name]
 
 
 def test_automatic_source_is_another_task_of_the_suite(cell_of: Callable[..., Cell]) -> None:

@@ -86,7 +86,7 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     made, model, texts = read(start, data.task, source, bench)
     bench.clock.lap("upstream")
     spent = min(made.seconds, time.perf_counter() - began)
-    title = title_of(start.corpus, isinstance(start.start, Random), source)
+    title = title_of(start.corpus, isinstance(start.start, Random), source, cell.condition.task)
     used = Used(title, stage=made.folder.name[:16], shared=True, seconds=made.seconds, spent=spent)
     return used, model, texts
 

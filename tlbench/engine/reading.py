@@ -13,9 +13,10 @@ from tlbench.engine.pretraining.start import Untrained
 from tlbench.engine.pretraining.training import Bench as Desk
 from tlbench.model import Architecture
 from tlbench.setups import Continued, Random
-from tlbench.task import texts_of
+from tlbench.task import TaskRef, texts_of
 
-_EMBEDDED = "apidoc-training-side"
+_DECLARED = {"apidoc": "apidoc-training-side", "interface": "ui-strings-training-side"}
+"""Embedded text by its name in a task's identity, and how a model declares to have read its training side."""
 
 
 def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tuple[Checkpoint, Source, frozenset[str]]:
@@ -53,9 +54,8 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
     return list(texts_of_corpus(corpus, bench.source))
 
 
-def title_of(corpus: str, random: bool, source: Source) -> str:
+def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
     """Return a corpus as records name it, and whether the weights that read it declare to have read it before."""
-    if corpus == "task":
-        return "the task's text"
-    again = not random and _EMBEDDED in source.model.training_sources
-    return f"the {corpus} corpora{', read again' if again else ''}"
+    known = {name for name, declared in _DECLARED.items() if declared in source.model.training_sources}
+    again = not random and bool(known & task.identity.keys() if corpus == "task" else known)
+    return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (", read again" if again else "")

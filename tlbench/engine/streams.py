@@ -55,11 +55,11 @@ class Streams:
     def _text(self, each: TextStream, phase: Phase) -> Side:
         identity = digest(each)
         if identity not in self._made:
-            setup = self._cell.condition.setup
+            setup, task = self._cell.condition.setup, self._cell.condition.task
             texts = texts_to_read(each.corpus, self._data.task, self._bench)
             seed = stream(self._cell, "text")
             made = reading_beside(self._machine.trunk, self._source, setup, texts, each, seed, self._bench.precision)
-            self.used.append(Used(title_of(each.corpus, isinstance(setup.weights, Random), self._source)))
+            self.used.append(Used(title_of(each.corpus, isinstance(setup.weights, Random), self._source, task)))
             self.texts |= made.texts
             self._made[identity] = Side(made.reader, made.rows, targets, rest=made.rest)
         for p in self._made[identity].rest:
