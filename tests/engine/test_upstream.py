@@ -164,6 +164,22 @@ def test_part_and_whole_exchange_weights(
         transplant(fresh, {"other.weight": torch.zeros(1)})
 
 
+def test_encoder_is_not_taken_for_a_decoder_of_the_same_names() -> None:
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    config = BartConfig(vocab_size=64, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+                        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=16)
+    source, target, other = (BartForConditionalGeneration(config) for _ in range(3))
+    query = "layers.0.self_attn.q_proj.weight"
+    before = target.model.decoder.state_dict()[query].clone()
+    learned = source.model.encoder.state_dict()
+    transplant(target, learned)
+    assert torch.equal(target.model.encoder.state_dict()[query], learned[query])
+    assert torch.equal(target.model.decoder.state_dict()[query], before)
+    transplant(other.model.encoder, source.state_dict())
+    assert torch.equal(other.model.encoder.state_dict()[query], learned[query])
+
+
 def test_sources_expand_to_one_row_each_and_a_task_is_no_source_of_itself(
     shop: Shop, toys: ModuleType, zoo: Callable[..., Any]
 ) -> None:

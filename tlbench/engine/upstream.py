@@ -143,9 +143,12 @@ def transplant(trunk: nn.Module, state: State) -> None:
 
 
 def _prefixes(own: Sequence[str], other: Sequence[str]) -> list[str]:
-    """Return the module paths by which one set of names may lie inside the other."""
+    """Return the module paths by which one set of names may lie inside the other, shallow ones and encoders first.
+
+    All names of BART's encoder are also names of its decoder.
+    """
     paths = {name[: i + 1] for name in (*own, *other) for i, char in enumerate(name) if char == "."}
-    return ["", *sorted(paths, key=lambda path: (path.count("."), path))]
+    return ["", *sorted(paths, key=lambda path: (path.count("."), not path.endswith("encoder."), path))]
 
 
 def validation_score(cell: Cell, data: CellData, predictions: Sequence[Any]) -> float:
