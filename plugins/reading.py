@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 
 from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy
 
-from .scratch import Scratch
-
 
 class _Reads(Strategy):
     """A strategy that starts from weights which have read unlabelled text."""
@@ -104,4 +102,4 @@ class SelfPretrain(_Reads):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from random weights that have read the task's text, with the recipe of `scratch`."""
-        return self._after(Random(), "task", Scratch().prepare(setup, offer), offer)
+        return self._after(Random(), "task", setup.to_plateau(), offer)

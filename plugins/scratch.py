@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tlbench import Offer, Plateau, Random, Setup, Strategy
+from tlbench import Offer, Random, Setup, Strategy
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,7 @@ class Scratch(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from random weights with scratch's own rates and stop rule."""
-        phases = tuple(
-            replace(
-                phase,
-                recipe=replace(
-                    phase.recipe,
-                    learning_rate=phase.recipe.learning_rate
-                    * (self.relative_rate if phase.recipe.optimizer == "rms-adamw" else self.rate),
-                ),
-                stop=Plateau(cap=self.cap),
-            )
-            for phase in setup.phases
-        )
-        return replace(setup, weights=Random(), phases=phases)
+        return replace(setup.to_plateau(self.rate, self.relative_rate, self.cap), weights=Random())
 
 
 @dataclass(frozen=True)

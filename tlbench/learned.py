@@ -8,6 +8,9 @@ from typing import Any
 
 from tlbench.strategy import Prediction
 
+READ_AGAIN = ", read again"
+"""How a record's `upstream` title of a text ends if the model declares to have read that text before."""
+
 
 @dataclass(frozen=True)
 class Learned:

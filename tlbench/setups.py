@@ -379,6 +379,19 @@ class Setup:
         start = self.weights.start if isinstance(self.weights, Continued) else self.weights
         return isinstance(start, Random)
 
+    def to_plateau(self, rate: float = 3.0, relative_rate: float = 2.0, cap: float = 5.0) -> Setup:
+        """Return the Setup as weights are trained that were never pre-trained on outside text.
+
+        Args:
+            rate: Learning rate in multiples of fine-tuning's.
+            relative_rate: The multiple where step sizes are relative.
+            cap: Upper bound on steps, in multiples of fine-tuning's.
+        """
+        return replace(self, phases=tuple(
+            replace(phase, stop=Plateau(cap=cap), recipe=replace(
+                phase.recipe, learning_rate=phase.recipe.learning_rate
+                * (relative_rate if phase.recipe.optimizer == "rms-adamw" else rate))) for phase in self.phases))
+
 
 @dataclass(frozen=True)
 class Teacher:

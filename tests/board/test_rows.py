@@ -199,6 +199,20 @@ def test_leaks_are_flagged_for_pretrained_weights_only(toy: SimpleNamespace, wri
     assert row(board, "finetune").outside.leak == "unknown"
 
 
+def test_text_that_the_model_has_read_before_is_marked(toy: SimpleNamespace, write: Write) -> None:
+    def stage(task: str) -> dict[str, Any]:
+        return {"training": {"optimizer": "adamw", "steps": 200, "stop_reason": "steps", "curve": [], "upstream": [
+            {"task": task, "labels": 0, "stage": "abc", "shared": True, "seconds": 9.0, "spent": 9.0}]}}
+
+    board = build(write(
+        toy.replicates(3, "tapt", 0.6, unlabeled=50, extra=stage("the task's text, read again")),
+        toy.replicates(3, "dapt", 0.6, unlabeled=50, extra=stage("the embedded corpora")),
+    ))
+    assert row(board, "tapt").outside.again
+    assert not row(board, "dapt").outside.again
+    assert render(board).count("50 unlabeled target texts, which the model declares to have read before") == 1
+
+
 def test_equal_records_give_equal_bytes_in_any_file_order(grid: Store, tmp_path: Path,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     first = render(build(grid)), as_json(build(grid))

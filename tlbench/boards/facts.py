@@ -100,6 +100,7 @@ class Outside:
         leaked: Those sources.
         unlabeled: Unlabeled target texts used.
         learned: Source tasks learned first, with their labels.
+        again: Whether the model declares to have read the unlabeled text before.
     """
 
     strategy: str = "none"
@@ -109,6 +110,7 @@ class Outside:
     leaked: tuple[str, ...] = ()
     unlabeled: int = 0
     learned: tuple[tuple[str, int], ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tlbench.boards.header import header
 from tlbench.boards.parts import Removed
 from tlbench.boards.values import Board, Contribution, Family, Row, Table
 from tlbench.errors import UserError
+from tlbench.learned import READ_AGAIN
 from tlbench.records import Record, Store
 from tlbench.stats import RESAMPLES
 from tlbench.verdicts import margin
@@ -190,7 +191,8 @@ def _outside(condition: Condition) -> Outside:
     shared = set(sources) & set(facts.task.get("sources", ())) | set(facts.contamination.get("sources", ()))
     declared = facts.contamination.get("declared", "unknown")
     leak: Leak = "yes" if shared or declared == "yes" else "no" if declared == "no" else "unknown"
-    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled, learned)
+    again = any(str(stage["task"]).endswith(READ_AGAIN) for stage in _upstream(facts))
+    return Outside(strategy, True, sources, leak, tuple(sorted(shared)), condition.unlabeled, learned, again)
 
 
 def _upstream(record: Record) -> Sequence[Mapping[str, Any]]:

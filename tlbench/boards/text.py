@@ -136,7 +136,8 @@ def outside(data: Outside) -> str:
     if data.pretrained:
         parts.append(f"model: {_sources(data.sources)}")
     if data.unlabeled:
-        parts.append(f"{data.unlabeled:,} unlabeled target texts")
+        again = ", which the model declares to have read before" if data.again else ""
+        parts.append(f"{data.unlabeled:,} unlabeled target texts{again}")
     if data.leak != "no":
         parts.append(f"{LEAK} {', '.join(data.leaked)}" if data.leak == "yes" else f"{LEAK}? leak unknown")
     return "; ".join(parts) or "none"

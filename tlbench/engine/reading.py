@@ -11,6 +11,7 @@ from tlbench.engine.families import Source
 from tlbench.engine.pretraining.stage import Checkpoint, pretrained
 from tlbench.engine.pretraining.start import Untrained
 from tlbench.engine.pretraining.training import Bench as Desk
+from tlbench.learned import READ_AGAIN
 from tlbench.model import Architecture
 from tlbench.setups import Continued, Random
 from tlbench.task import TaskRef, texts_of
@@ -58,4 +59,4 @@ def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
     """Return a corpus as records name it, and whether the weights that read it declare to have read it before."""
     known = {name for name, declared in _DECLARED.items() if declared in source.model.training_sources}
     again = not random and bool(known & task.identity.keys() if corpus == "task" else known)
-    return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (", read again" if again else "")
+    return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (READ_AGAIN if again else "")
