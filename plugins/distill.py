@@ -14,7 +14,8 @@ class Distill(Strategy):
     Teachers are fine-tuned on exactly the cell's own labels; an ensemble's outputs are averaged (born-again
     networks, arXiv:1805.04770, where the model is the student's own). Outputs are in task space, so tokenizers
     may differ, except for answers, which need one tokenizer. They are computed once, before the student learns.
-    For generation the first teacher's texts stand for the targets (Kim and Rush 2016, arXiv:1606.07947).
+    For generation one teacher's greedy texts take the place of the targets, and the other fields have no meaning
+    (Kim and Rush 2016, arXiv:1606.07947, who decode with a beam).
     `scratch+distill` teaches a random student.
 
     Held equal: labels, steps, batch size, rates, head of the student. Adds: the teachers. Outside data: what
@@ -23,7 +24,7 @@ class Distill(Strategy):
 
     Attributes:
         teacher: Name of another model that teaches; empty takes the student's own.
-        members: Teachers that are averaged (generation uses one).
+        members: Teachers that are averaged.
         temperature: Softens the distributions of both sides.
         weight: Share of the teachers' outputs in the loss.
     """

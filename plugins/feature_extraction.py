@@ -38,6 +38,11 @@ class FeatureExtraction(Strategy):
     summary = "train a head on the frozen model's features"
     writes = frozenset({"trainable", "recipe"})
 
+    def __post_init__(self) -> None:
+        """Refuse to read no layer."""
+        if self.layers < 1:
+            raise ValueError("layers must be 1 or more")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Freeze the trunk and train the head longer."""
         usual = (self.layers, self.pooling) == (1, "model")
@@ -61,9 +66,11 @@ class FeatureExtraction(Strategy):
         )
 
     def unsupported(self, offer: Offer) -> str | None:
-        """Refuse decoder-only generation."""
+        """Refuse decoder-only generation, and first tokens where they stand for nothing."""
         if offer.kind == "text-generation" and offer.family == "decoder":
             return "feature extraction of a decoder-only model has no encoder to freeze for generation"
         if offer.kind == "text-generation" and (self.layers, self.pooling) != (1, "model"):
             return "for generation the decoder reads the encoder's output: leave out layers and pooling"
+        if offer.family != "encoder" and self.pooling == "cls":
+            return "only encoders have a first token that stands for the text: take pooling=mean"
         return None

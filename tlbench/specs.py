@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tlbench.canonical import settings
 from tlbench.errors import UserError
@@ -92,18 +92,29 @@ def _parse_part(text: str, registry: Registry) -> Strategy:
 
 
 def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
-    """Make the strategy and check each given value against the type of its default."""
-    default = cls()
+    """Make the strategy and check each given value against the type of its default, or its `Literal`."""
+    default, hints = cls(), _hints(cls)
     for name, value in config.items():
         want = type(getattr(default, name))
         if want is float and isinstance(value, int) and not isinstance(value, bool):
             config[name] = value = float(value)
         if want is not type(None) and type(value) is not want:
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a {want.__name__}")
+        options = get_args(hints[name]) if get_origin(hints.get(name)) is Literal else (value,)
+        if value not in options:
+            raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes one of "
+                            f"{', '.join(map(str, options))}")
     try:
         return cls(**config)
     except (ValueError, TypeError) as error:
         raise UserError(f"strategy {cls.name!r} refuses {config!r}: {error}") from error
+
+
+def _hints(cls: type[Strategy]) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls)
+    except NameError:  # a plugin may import a type for type checkers alone
+        return {}
 
 
 def with_ablations(
