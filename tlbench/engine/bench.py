@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
 from tlbench.setups import ModelRef
-from tlbench.sources import DataSource
+from tlbench.sources import DataSource, held
 from tlbench.stages.store import Arrays, StageStore
 from tlbench.task import TaskRef
 
@@ -58,10 +59,15 @@ class Bench:
         Args:
             name: Name of the stage.
             made_from: Everything the arrays depend on; must have a canonical JSON form.
-            make: Computes the arrays, on all ranks in step.
+            make: Computes the arrays, on all ranks in step. Called once per content and machine, as long as the disk
+                can be written to: another worker that asks for the same waits.
         """
-        there = all(self.place.gather([self.stages.holds(name, made_from)]))
-        if there:
-            return self.stages.get_or_make(name, made_from, make), True
-        made = make()
-        return (self.stages.get_or_make(name, made_from, lambda: made) if self.place.rank == 0 else made), False
+        with ExitStack() as lock:
+            if self.place.rank == 0:
+                with suppress(OSError):
+                    lock.enter_context(held(self.stages.path(name, made_from).with_suffix(".lock")))
+            there = all(self.place.gather([self.stages.holds(name, made_from)]))
+            if there:
+                return self.stages.get_or_make(name, made_from, make), True
+            made = make()
+            return (self.stages.get_or_make(name, made_from, lambda: made) if self.place.rank == 0 else made), False

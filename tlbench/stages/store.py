@@ -37,8 +37,7 @@ class StageStore:
         Args:
             stage: Name of the computing step.
             made_from: Everything the arrays depend on; must have a canonical JSON form.
-            make: Computes the arrays. Called at most once per content and machine; a disk that is full costs the
-                reuse, not the result.
+            make: Computes the arrays; a disk that is full costs the reuse, not the result.
         """
         folder = self._folder(stage, made_from)
         if not folder.is_dir():
