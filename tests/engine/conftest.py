@@ -22,6 +22,7 @@ from tlbench.recipes import default_setup
 from tlbench.registry import Registry
 from tlbench.setups import Setup
 from tlbench.sources import DataSource
+from tlbench.stages.store import StageStore
 
 SEEDS = {"init": 1, "head": 2, "adapters": 3, "order": 4, "dropout": 5}
 
@@ -63,6 +64,17 @@ def cell_of(plan_of: Callable[..., Plan]) -> Callable[..., Cell]:
         return plan_of(kind, family, strategy, **config).cells[0]
 
     return cell
+
+
+@pytest.fixture
+def without_stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function after whose call nothing that a stage keeps is used any more."""
+
+    def forget() -> None:
+        monkeypatch.setattr(StageStore, "holds", lambda *given: False)
+        monkeypatch.setattr(StageStore, "get_or_make", lambda store, stage, made_from, make: make())
+
+    return forget
 
 
 @pytest.fixture

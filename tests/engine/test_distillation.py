@@ -17,7 +17,7 @@ import torch
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import neural
 from tlbench.engine.distillation import Lesson, with_lesson
-from tlbench.engine.forms import softmax
+from tlbench.engine.forms import IGNORED, softmax
 from tlbench.engine.machine import Machine
 from tlbench.grid import Cell
 from tlbench.planning import Request, make_plan
@@ -116,6 +116,42 @@ def test_loss_equals_its_definition(machine_of: Callable[..., Machine], toys: Mo
     assert float(machine(batch).detach()) == pytest.approx((1 - weight) * hard + weight * soft, rel=1e-4)
     plain = encoded.batch([0, 1], torch.device("cpu"))
     assert float(machine(plain).detach()) == pytest.approx(hard, rel=1e-5)  # validation batches carry no teacher
+
+
+def test_soft_losses_of_numbers_tags_and_answers_equal_their_definitions(machine_of: Callable[..., Machine]) -> None:
+    temperature = 3.0
+
+    def softly(scores: list[float], taught: list[float]) -> float:
+        powers = [math.exp(z / temperature) for z in scores]
+        return temperature**2 * sum(q * math.log(q * sum(powers) / p) for q, p in zip(taught, powers, strict=True) if q)
+
+    def loss(kind: str, scores: Any, **batch: Any) -> float:
+        given = {name: torch.tensor(value) for name, value in batch.items()}
+        return float(machine_of(kind, "encoder").form.soft_loss(torch.tensor(scores), given, temperature))
+
+    assert loss("text-regression", [[1.5], [2.0]], soft=[[[1.0]], [[4.0]]]) == pytest.approx(0.25 + 4.0)
+    z, q = [[1.0, -2.0, 0.5], [3.0, 0.0, 1.0], [1.0, 1.0, 0.0]], [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.0, 0.0, 0.0]]
+    tagged = loss("token-classification", [z], labels=[[1, IGNORED, 0]], soft=[q])  # untagged, and unknown to teachers
+    assert tagged == pytest.approx(softly(z[0], q[0]), rel=1e-5)
+    begins, ends = [1.0, -1.0, 9.0], [0.5, 2.0, 9.0]  # the third token is padding
+    asked = loss("question-answering", [[list(pair) for pair in zip(begins, ends, strict=True)]],
+                 attention_mask=[[1, 1, 0]], soft=[[[0.9, 0.4], [0.1, 0.6], [0.0, 0.0]]])
+    both = softly(begins[:2], [0.9, 0.1]) + softly(ends[:2], [0.4, 0.6])
+    assert asked == pytest.approx(both / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_answers_of_teachers_are_those_that_were_given(
+    kind: str, cell_of: Callable[..., Cell], shop: Shop, without_stages: Callable[[], None]
+) -> None:
+    cell = cell_of(kind, "encoder-decoder", "distill(members=2)+short")
+    run_cell(cell, shop)
+    kept = run_cell(cell, shop)
+    without_stages()
+    asked = run_cell(cell, shop)
+    assert kept.facts["training"]["upstream"][0]["spent"] == 0 < asked.facts["training"]["upstream"][0]["spent"]
+    assert kept.facts["training"]["curve"] == asked.facts["training"]["curve"]
+    assert kept.predictions.equals(asked.predictions)
 
 
 @pytest.mark.parametrize("kind", ["text-classification", "token-classification", "question-answering"])

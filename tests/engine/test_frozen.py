@@ -53,6 +53,21 @@ def test_replicates_share_features_where_they_share_examples(
     assert curves[0] != curves[1]
 
 
+@pytest.mark.parametrize("kind", ["text-classification", "token-classification", "question-answering",
+                                  "text-generation"])
+def test_kept_features_are_those_that_were_made(
+    kind: str, cell_of: Callable[..., Cell], cold: Shop, without_stages: Callable[[], None]
+) -> None:
+    cell = cell_of(kind, "encoder-decoder", "feature-extraction+short")
+    run_cell(cell, cold)
+    assert list((cold.source.cache / "stages" / "features").glob("*/"))
+    kept = run_cell(cell, cold)
+    without_stages()
+    made = run_cell(cell, cold)
+    assert kept.facts["training"]["curve"] == made.facts["training"]["curve"]
+    assert kept.predictions.equals(made.predictions)
+
+
 def test_features_of_all_rows_together_are_those_of_the_rows(
     cold: Shop, zoo: Callable[..., Path], machine_of: Callable[..., Machine], toys: ModuleType
 ) -> None:
