@@ -16,7 +16,7 @@ T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
 
 _BY_KIND = {
     "text-classification": Recipe(learning_rate=1e-4, epochs=6, min_steps=100, max_length=128),
-    "text-regression": Recipe(learning_rate=1e-4, epochs=4, min_steps=100, max_length=128),
+    "text-regression": Recipe(learning_rate=1e-4, epochs=4, min_steps=100, max_length=128, standardise=True),
     "token-classification": Recipe(learning_rate=2e-4, epochs=5, min_steps=120, max_length=128),
     "question-answering": Recipe(learning_rate=2e-4, epochs=3, min_steps=100, max_length=192),
     "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=2, min_steps=100, max_length=128),

@@ -249,6 +249,7 @@ class Recipe:
         max_target_length: Target tokens kept, generation only.
         length_window: Batches are cut from windows of this many batches sorted by length (1: no grouping).
         layer_decay: Each layer group's rate in multiples of that of the group above it; 1 treats all alike.
+        standardise: Whether numbers are learned in standard deviations of the training labels from their mean.
     """
 
     optimizer: Literal["adamw", "rms-adamw"] = "adamw"
@@ -264,6 +265,7 @@ class Recipe:
     max_target_length: int = 48
     length_window: int = 8
     layer_decay: float = added(1.0)
+    standardise: bool = added(False)
 
     def for_added(self, multiple: float) -> Recipe:
         """Return the recipe of modules that are added to a frozen trunk, at a multiple of fine-tuning's rate.

@@ -34,6 +34,9 @@ class Frame:
         max_length: Tokens of a row.
         max_target_length: Tokens of a target, for generation.
         labels: Label space of the task.
+        standardise: Whether numbers are learned in standard deviations of the training labels from their mean.
+        centre: That mean.
+        spread: That standard deviation.
     """
 
     tokenizer: Any
@@ -42,6 +45,9 @@ class Frame:
     max_length: int
     max_target_length: int
     labels: tuple[str, ...]
+    standardise: bool = False
+    centre: float = 0.0
+    spread: float = 1.0
 
 
 class Form(ABC):
@@ -58,6 +64,10 @@ class Form(ABC):
     def __init__(self, frame: Frame) -> None:
         """Remember model and task."""
         self.frame = frame
+
+    def fitted(self, examples: Sequence[Example]) -> Form:
+        """Return the form that knows what encoding and decoding take from training examples; most need nothing."""
+        return self
 
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> Encoded:
@@ -176,10 +186,23 @@ class ClassificationForm(Form):
 
 
 class RegressionForm(ClassificationForm):
-    """Pool and predict a number."""
+    """Pool and predict a number, inside in standard deviations of the training labels from their mean.
+
+    Raw numbers far from 0, as prices or years, would take a head that starts at 0 and moves by small steps for ever.
+    """
+
+    def fitted(self, examples: Sequence[Any]) -> Form:
+        """Return the form that knows mean and standard deviation of the labels."""
+        if not self.frame.standardise:
+            return self
+        numbers = np.array([float(example.label) for example in examples])
+        return type(self)(replace(self.frame, centre=float(numbers.mean()), spread=float(numbers.std()) or 1.0))
 
     def _target(self, label: Any) -> Any:
-        return np.float32(label)
+        return np.float32((float(label) - self.frame.centre) / self.frame.spread)
+
+    def _number(self, score: Any) -> Any:
+        return self.frame.centre + self.frame.spread * np.asarray(score, dtype=np.float64)
 
     def outputs(self) -> int:
         """Return 1."""
@@ -191,15 +214,16 @@ class RegressionForm(ClassificationForm):
 
     def soften(self, row: Any, temperature: float) -> Floats:
         """Return the number itself, (1, 1)."""
-        return np.atleast_2d(np.asarray(row, dtype=np.float32))
+        return np.atleast_2d(self._number(row)).astype(np.float32)
 
     def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
         """Return the summed squared difference from the teachers' numbers."""
-        return nn.functional.mse_loss(scores[:, 0], batch["soft"][:, 0, 0], reduction="sum")
+        soft = (batch["soft"][:, 0, 0] - self.frame.centre) / self.frame.spread
+        return nn.functional.mse_loss(scores[:, 0], soft, reduction="sum")
 
     def decode(self, examples: Sequence[Example], encoded: Encoded, raw: Sequence[Any]) -> list[Prediction]:
         """Return the number."""
-        return [float(row[0]) for row in raw]
+        return [float(self._number(row[0])) for row in raw]
 
 
 class TaggingForm(Form):

@@ -178,4 +178,5 @@ def _frame(
         max_positions(trunk, tokenizer, recipe.max_length, behind),
         recipe.max_target_length,
         labels,
+        recipe.standardise,
     )

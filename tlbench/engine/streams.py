@@ -78,5 +78,6 @@ class Streams:
                 self._machine, source, each.task.kind, drawn.task.labels, recipe, stream(above, "head")
             )
             self.used.append(Used(name, len(drawn.train), left_out=left_out))
+            machine.form = machine.form.fitted(drawn.train)
             self._made[name] = Side.of(machine, machine.form.encode(drawn.train))
         return self._made[name]

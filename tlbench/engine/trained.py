@@ -166,6 +166,7 @@ def _prepared(
     machine: Machine, parts: Mapping[str, tuple[Example, ...]], given: Lesson | None
 ) -> tuple[Machine, dict[str, Encoded]]:
     """Return the machine and its encoded examples by part, the training ones with what teachers say."""
+    machine.form = machine.form.fitted(parts["train"])
     encoded = {name: _encoded(type(machine.form), machine.form.frame, part) for name, part in parts.items() if part}
     encoded["train"] = with_lesson(machine.form, encoded["train"], given)
     encoded.setdefault("validation", _nothing(encoded["train"]))
