@@ -47,6 +47,23 @@ COMBINATIONS = [(k, f, s) for k in KINDS for f in FAMILIES for s in STRATEGIES]
 PEFT = [f"peft(method={name})" for name in ("dora", "rslora", "loha", "lokr", "oft", "vera", "ln-tuning")]
 
 
+@pytest.mark.parametrize(("strategy", "name"), [
+    ("lora", "params_merged"), ("peft(method=ia3)", "params_merged"),
+    ("parameter-sharing(distinct=1)", "params_untied"),
+])
+def test_sizes_after_merging_and_without_ties_are_those_of_fine_tuning(
+    strategy: str, name: str, cell_of: Callable[..., Cell], shop: Shop
+) -> None:
+    def sizes(text: str) -> dict[str, Any]:
+        facts = run_cell(cell_of("text-classification", "encoder-decoder", f"{text}+short"), shop).facts
+        return dict(facts["model"])
+
+    plain, made = sizes("finetune"), sizes(strategy)
+    assert made[name] == plain["params_total"]
+    assert (made["params_total"] > made[name]) == (name == "params_merged")
+    assert name not in plain
+
+
 @pytest.mark.parametrize(("kind", "family", "strategy"), [
     *[c for c in COMBINATIONS if is_supported(*c)],
     *[(k, f, s) for k in KINDS[:1] for f in FAMILIES for s in (*PEFT, "lora(targets=query-value)")

@@ -43,6 +43,7 @@ class Machine(nn.Module):
         self.head: nn.Linear | None = None
         self.head_only = False
         self.teacher: Teacher | None = None
+        self.sizes: dict[str, int] = {}
         if form.outputs():
             config: Any = trunk.config
             self.head = nn.Linear(config.hidden_size, form.outputs())
@@ -94,10 +95,11 @@ class Machine(nn.Module):
                 p.requires_grad_(False)
 
     def counts(self) -> dict[str, int]:
-        """Return how many weights there are and how many of them move."""
+        """Return how many weights there are, how many of them move, and what else `build` counted."""
         return {
             "params_total": sum(p.numel() for p in self.parameters()),
             "params_trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
+            **self.sizes,
         }
 
 
@@ -126,8 +128,12 @@ def build(
     trunk = load_trunk(source, setup.weights, seeds["init"])
     if state is not None:
         transplant(trunk, state)
+    sizes = {}
     if setup.ties:
+        sizes["params_untied"] = _size(trunk)
         tie(trunk, setup.ties.distinct)
+    if setup.adapters:
+        sizes["params_merged"] = _size(trunk)
     readout = setup.readout or Readout()
     if readout.last > getattr(trunk.config, "num_hidden_layers", 1):
         raise UserError(f"model {source.model.name!r} has fewer than {readout.last} blocks to read: ask for fewer")
@@ -136,8 +142,14 @@ def build(
         trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
     machine = Machine(trunk, form, seeds["head"], readout.last)
     machine.teacher = setup.teacher
+    head = 0 if machine.head is None else _size(machine.head)
+    machine.sizes = {name: size + head for name, size in sizes.items()}
     machine.release(setup.phases[0].trainable)
     return machine
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def beside(machine: Machine, source: Source, kind: str, labels: tuple[str, ...], recipe: Recipe, seed: int) -> Machine:
