@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tlbench import Offer, Peft, Setup, Strategy
+from tlbench import Offer, Peft, Phase, Setup, Strategy
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class PeftStrategy(Strategy):
     Attributes:
         method: Name of the method.
         rate: Learning rate of the added modules in multiples of fine-tuning's; for T5-like models, whose relative
-            steps they do not take, of 5e-4. 0 takes 100 for IA3, whose few factors have far to go from 1, and for
-            the others 10, which was chosen for LoRA.
+            steps they do not take, of 5e-4. 0 takes 100 for IA3 on T5-like models, whose few factors have far to go
+            from 1, and else 10, which was chosen for LoRA.
     """
 
     method: Literal["dora", "rslora", "ia3", "loha", "lokr", "oft", "vera", "ln-tuning"] = "ia3"
@@ -38,11 +38,14 @@ class PeftStrategy(Strategy):
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the method's modules and train only them and the head."""
-        rate = self.rate or (100.0 if self.method == "ia3" else 10.0)
         phases = tuple(
-            replace(phase, trainable="adapters", recipe=phase.recipe.for_added(rate)) for phase in setup.phases
+            replace(phase, trainable="adapters", recipe=phase.recipe.for_added(self.rate or self._usual(phase)))
+            for phase in setup.phases
         )
         return replace(setup, adapters=(*setup.adapters, Peft(self.method)), phases=phases)
+
+    def _usual(self, phase: Phase) -> float:
+        return 100.0 if self.method == "ia3" and phase.recipe.optimizer == "rms-adamw" else 10.0
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse methods that need linear layers on decoders of GPT-2's build."""

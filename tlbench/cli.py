@@ -364,8 +364,6 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2, never a traceback."""
     # Spinning OpenMP threads slow a shared machine down several times; a user's own setting stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # oneDNN keeps 1,024 matrix kernels, one per shape; with AMX each takes about 2 MB, most of a process's memory.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     try:
         cli(standalone_mode=False)
     except UserError as error:

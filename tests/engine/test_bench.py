@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tlbench.cells import Shop, bench_for
 from tlbench.engine.measure import Clock
@@ -35,10 +37,19 @@ def test_two_workers_make_a_stage_once(shop: Shop, tmp_path: Path) -> None:
     assert sorted(found, key=str) == [([0, 1, 2], False), ([0, 1, 2], True)]
 
 
-def test_full_disk_costs_the_reuse_alone(shop: Shop, tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("no folder")
-    bench = replace(bench_for(shop, Clock()), stages=StageStore(blocked))
+@pytest.mark.parametrize("fault", ["no folder", "full disk"])
+def test_what_cannot_be_kept_is_made_anew(
+    fault: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    if fault == "no folder":
+        root.write_text("a file")
+    else:
+        def full(*given: object, **named: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(np, "save", full)
+    bench = replace(bench_for(shop, Clock()), stages=StageStore(root))
     for _ in range(2):
         arrays, there = bench.stage("squares", {"of": 3}, lambda: {"values": np.arange(3)})
         assert arrays["values"].tolist() == [0, 1, 2]

@@ -59,11 +59,11 @@ class Bench:
         Args:
             name: Name of the stage.
             made_from: Everything the arrays depend on; must have a canonical JSON form.
-            make: Computes the arrays, on all ranks in step. Called once per content and machine, as long as the disk
-                can be written to: another worker that asks for the same waits.
+            make: Computes the arrays, on all ranks in step. A worker that asks for what another one is making waits
+                for it; several ranks never wait, since those without the lock would stand in a collective.
         """
         with ExitStack() as lock:
-            if self.place.rank == 0:
+            if self.place.world == 1:
                 with suppress(OSError):
                     lock.enter_context(held(self.stages.path(name, made_from).with_suffix(".lock")))
             there = all(self.place.gather([self.stages.holds(name, made_from)]))

@@ -196,7 +196,9 @@ class RegressionForm(ClassificationForm):
         if not self.frame.standardise:
             return self
         numbers = np.array([float(example.label) for example in examples])
-        return type(self)(replace(self.frame, centre=float(numbers.mean()), spread=float(numbers.std()) or 1.0))
+        centre, spread = float(numbers.mean()), float(numbers.std())
+        flat = spread <= 1e-9 * np.abs(numbers).max()  # equal numbers may have a mean that differs in the last bit
+        return type(self)(replace(self.frame, centre=centre, spread=1.0 if flat else spread))
 
     def _target(self, label: Any) -> Any:
         return np.float32((float(label) - self.frame.centre) / self.frame.spread)

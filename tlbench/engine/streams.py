@@ -14,7 +14,7 @@ from tlbench.engine.pretraining.beside import reading_beside, targets
 from tlbench.engine.reading import texts_to_read, title_of
 from tlbench.engine.upstream import Used, source_cell, source_data
 from tlbench.grid import Cell, stream
-from tlbench.setups import Checkpoint, Phase, Random, Stream, TextStream
+from tlbench.setups import Checkpoint, Phase, Stream, TextStream
 
 
 def without_idle_text(phase: Phase, generates: bool) -> Phase:
@@ -59,7 +59,7 @@ class Streams:
             texts = texts_to_read(each.corpus, self._data.task, self._bench)
             seed = stream(self._cell, "text")
             made = reading_beside(self._machine.trunk, self._source, setup, texts, each, seed, self._bench.precision)
-            self.used.append(Used(title_of(each.corpus, isinstance(setup.weights, Random), self._source, task)))
+            self.used.append(Used(title_of(each.corpus, setup.at_random, self._source, task)))
             self.texts |= made.texts
             self._made[identity] = Side(made.reader, made.rows, targets, rest=made.rest)
         for p in self._made[identity].rest:
