@@ -268,10 +268,13 @@ class Recipe:
     standardise: bool = added(False)
 
     def for_added(self, multiple: float) -> Recipe:
-        """Return the recipe of modules that are added to a frozen trunk, at a multiple of fine-tuning's rate.
+        """Return the recipe of modules that are added to a frozen trunk (LoRA, arXiv:2106.09685, and its kin).
 
         They take AdamW even where the trunk takes relative steps, with 5e-4 as the rate to multiply and 1e-2 for the
         head: a step relative to a matrix that starts at 0, as half of LoRA's do, leaves it there.
+
+        Args:
+            multiple: Peak learning rate in multiples of fine-tuning's.
         """
         if self.optimizer == "rms-adamw":
             return replace(self, optimizer="adamw", learning_rate=5e-4 * multiple, head_learning_rate=1e-2)
@@ -382,7 +385,9 @@ class Setup:
         return isinstance(start, Random)
 
     def to_plateau(self, rate: float = 3.0, relative_rate: float = 2.0, cap: float = 5.0) -> Setup:
-        """Return the Setup as weights are trained that were never pre-trained on outside text.
+        """Return the Setup as weights are trained that never saw outside text: higher rates, until nothing improves.
+
+        At the pre-trained model's rate and length they would always lose (Krishna et al. 2023, arXiv:2209.14389).
 
         Args:
             rate: Learning rate in multiples of fine-tuning's.

@@ -69,7 +69,7 @@ def open_registry(spec: PluginSpec) -> Registry:
 
 def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     """Open a shop: imports torch, joins the ranks, probes the precision."""
-    # oneDNN keeps 1,024 matrix kernels, one per shape; with AMX each takes about 2 MB, most of a process's memory.
+    # oneDNN keeps 1,024 matrix kernels, one per shape; with AMX each takes 1 to 2 MB, most of a process's memory.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     import torch
 

@@ -192,7 +192,7 @@ class RegressionForm(ClassificationForm):
     """
 
     def fitted(self, examples: Sequence[Any]) -> Form:
-        """Return the form that knows mean and standard deviation of the labels."""
+        """Return the form that knows mean and standard deviation of the labels, float64; equal labels have 1."""
         if not self.frame.standardise:
             return self
         numbers = np.array([float(example.label) for example in examples])

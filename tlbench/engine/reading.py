@@ -56,7 +56,14 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
 
 
 def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
-    """Return a corpus as records name it, and whether the weights that read it declare to have read it before."""
+    """Return a corpus as records name it, and whether the weights that read it declare to have read it before.
+
+    Args:
+        corpus: `task`, the target's own training side, or the name of a corpus that was offered.
+        random: Whether the weights that read it are random ones.
+        source: The model, with what it declares.
+        task: The target, whose identity names the embedded text it is made of.
+    """
     known = {name for name, declared in _DECLARED.items() if declared in source.model.training_sources}
     again = not random and bool(known & task.identity.keys() if corpus == "task" else known)
     return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (READ_AGAIN if again else "")

@@ -26,10 +26,7 @@ class StageStore:
 
     def holds(self, stage: str, made_from: Any) -> bool:
         """Return whether the arrays that `made_from` determines are there."""
-        return self._folder(stage, made_from).is_dir()
-
-    def _folder(self, stage: str, made_from: Any) -> Path:
-        return self.root / stage / digest(made_from, 40)
+        return self.path(stage, made_from).is_dir()
 
     def get_or_make(self, stage: str, made_from: Any, make: Callable[[], Arrays]) -> Arrays:
         """Return the arrays that `made_from` determines, computing them if they are not there yet.
@@ -39,7 +36,7 @@ class StageStore:
             made_from: Everything the arrays depend on; must have a canonical JSON form.
             make: Computes the arrays; a disk that is full costs the reuse, not the result.
         """
-        folder = self._folder(stage, made_from)
+        folder = self.path(stage, made_from)
         if not folder.is_dir():
             made = make()
             try:
