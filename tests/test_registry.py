@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tlbench_plugins
 
 from tlbench import UserError, registry
 from tlbench.registry import Registry
 
 BUILTIN = {
-    "augment", "dapt", "distill", "feature-extraction", "finetune", "floor", "gradual-unfreeze", "hybrid",
-    "hybrid-text", "intermediate", "linear", "lora", "lp-ft", "multitask", "parameter-sharing", "peft", "prompt",
-    "scratch", "scratch-small", "self-pretrain", "tapt", "word2vec", "word2vec-domain",
+    name for path in Path(tlbench_plugins.__file__).parent.glob("*.py") if path.name != "embedded_models.py"
+    for name in re.findall(r'^    name = "(.+)"$', path.read_text("utf-8"), re.MULTILINE)
 }
 HOOK = """
 from tlbench import collect, hookimpl

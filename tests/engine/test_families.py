@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tlbench_plugins
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -24,10 +25,11 @@ from tlbench.planning import Plan
 from tlbench.setups import Pretrained, Random
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
-STRATEGIES = (
-    "finetune", "feature-extraction", "lora", "scratch", "scratch-small", "lp-ft", "gradual-unfreeze", "peft",
-    "parameter-sharing", "augment",
-)
+STRATEGIES = [
+    cls.name for cls in tlbench_plugins.tlbench_strategies()
+    if cls.uses_model and cls.external_data == "none" and not cls.writes & {"learner", "teacher"}
+]
+"""Every built-in strategy that learns from the cell's own labels alone; `test_matrix` knows where the others run."""
 NEED_AN_ENCODER = ("feature-extraction", "lp-ft")
 KINDS = (
     "text-classification", "text-regression", "token-classification", "question-answering", "text-generation",
