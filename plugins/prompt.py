@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlbench import Learner, LearnerModel, Offer, Setup, Strategy, Template, UnsupportedError
+from tlbench import Learner, LearnerModel, Offer, Setup, Strategy, Template, UnsupportedError, added
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Prompt(Strategy):
     from what was written. Prompts that do not fit lose worked examples, then the end of their longest text; the
     record counts both. No chat template is applied.
 
+    Models pre-trained by span corruption never saw a text that just goes on; `infill` asks them in the form that they
+    know, with a sentinel where the answer belongs (as Schick and Schuetze 2021, arXiv:2012.11926, do with T5).
+
     Held equal: the labels and the test. Differs: of the cell's labels the model sees the worked examples, and the
     names of the classes that the training labels hold. Outside data: what the model was pre-trained on. Cost: no
     training; each prediction reads the whole prompt once.
@@ -27,11 +30,13 @@ class Prompt(Strategy):
         shots: Worked examples; 0 gives none.
         max_tokens: Tokens that are written at most.
         max_length: Tokens of prompt and answer together, at most what the model holds.
+        infill: End the prompt in the model's first sentinel and read what fills it; needs a model with sentinels (T5).
     """
 
     shots: int = 4
     max_tokens: int = 48
     max_length: int = 1024
+    infill: bool = added(False)
 
     name = "prompt"
     summary = "ask the model in context, zero- or few-shot, without training"
@@ -45,13 +50,15 @@ class Prompt(Strategy):
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Name this strategy as the learner, with the task's template."""
         config = {"shots": self.shots, "max_tokens": self.max_tokens, "max_length": self.max_length,
-                  "template": offer.template}
+                  "template": offer.template, **({"infill": True} if self.infill else {})}
         return replace(setup, learner=Learner(self.name, config))
 
     def unsupported(self, offer: Offer) -> str | None:
         """Refuse encoders, and tasks without a template or with a faulty one."""
         if offer.family == "encoder":
             return "an encoder alone predicts no next word, so it cannot be prompted"
+        if self.infill and offer.family == "decoder":
+            return "a decoder continues texts and fills no gaps: prompt it without infill"
         if offer.template is None:
             return f"task {offer.task!r} has no template, so nobody said how its examples read as prompts: set one"
         return Template(offer.template).fault(offer.kind)

@@ -67,6 +67,7 @@ def test_split_leaves_parentheses_whole(text: str, separator: str, expected: lis
     ("lora(targets='query-value')", "lora(targets=query-value)"),
     ("lora(targets=query-value)", "lora(targets=query-value)"),
     ("probe(names=('x',),flag=True)", "probe(names=('x',),flag=True)"),
+    ("probe(flag=true)", "probe(flag=True)"),
     ("probe(maybe=3)", "probe(maybe=3)"),
     ("probe+lora(rank=2)", "probe+lora(rank=2)"),
 ])
@@ -96,6 +97,7 @@ def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
     ("lora(rank=four)", "field 'rank' is 'four', but it takes a int"),
     ("lora(rank=4.5)", "field 'rank' is 4.5, but it takes a int"),
     ("lora(rank=True)", "field 'rank' is True, but it takes a int"),
+    ("probe(flag=yes)", "field 'flag' is 'yes', but it takes a bool"),
     ("lora(targets=query)", "field 'targets' is 'query', but it takes one of query-value, all-linear"),
     ("peft(method=foo)", "field 'method' is 'foo', but it takes one of dora, rslora, ia3"),
     ("feature-extraction(layers=0)", "layers must be 1 or more"),

@@ -98,6 +98,8 @@ def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
         want = type(getattr(default, name))
         if want is float and isinstance(value, int) and not isinstance(value, bool):
             config[name] = value = float(value)
+        if want is bool and value in ("true", "false"):
+            config[name] = value = value == "true"
         if want is not type(None) and type(value) is not want:
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a {want.__name__}")
         options = get_args(hints[name]) if get_origin(hints.get(name)) is Literal else (value,)

@@ -124,9 +124,13 @@ class TextModel(ABC):
 
     Attributes:
         positions: Tokens that prompt and answer may have together.
+        gap: What marks a gap that the model was pre-trained to fill (T5's first sentinel), or `None`. Behind a prompt
+            that ends in it, answers are what fills the gap: the mark is given to the decoder, not scored, and the
+            next sentinel ends the text.
     """
 
     positions: int
+    gap: str | None = None
 
     @abstractmethod
     def log_likelihood(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float]:

@@ -18,14 +18,20 @@ class Prompter(LearnerModel):
     def __init__(self, config: Mapping[str, Any], answers: Answers, seed: int) -> None:
         self.template = Template(config["template"])
         self.config, self.answers, self.seed = config, answers, seed
+        self.gap = ""
         self.counts = {"prompts": 0, "prompts_with_fewer_shots": 0, "prompts_with_cut_text": 0}
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Learn the names of the answers and draw the worked examples.
 
         Raises:
-            UnsupportedError: the model holds no prompt in front of the longest answer.
+            UnsupportedError: the model holds no prompt in front of the longest answer, or is to fill a gap and cannot.
         """
+        if self.config.get("infill"):
+            if self.model.gap is None:
+                raise UnsupportedError("the model has no sentinels (<extra_id_0> ...), so it fills no gaps: prompt it "
+                                       "without infill")
+            self.gap = self.answers.lead + self.model.gap
         self.answers.learn(train)
         drawn = worked_examples(train, self.config["shots"], self.seed, self.answers.balanced)
         self.shots = [self._shown(Template.values(example)) + self.answers.lead + self.answers.write(example)
@@ -56,7 +62,8 @@ class Prompter(LearnerModel):
 
     def _prompt(self, values: Mapping[str, str], shots: int) -> str:
         """Return a prompt with the last so many worked examples."""
-        parts = [self.template.top(self.answers.labels), *self.shots[len(self.shots) - shots :], self._shown(values)]
+        parts = [self.template.top(self.answers.labels), *self.shots[len(self.shots) - shots :],
+                 self._shown(values) + self.gap]
         return "\n\n".join(part for part in parts if part)
 
     def _fits(self, values: Mapping[str, str], shots: int) -> bool:

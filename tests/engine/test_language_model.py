@@ -66,6 +66,51 @@ def test_likelihood_of_an_encoder_decoder_is_that_of_its_decoder_text(
     assert found == [pytest.approx(sum(each) / len(each), abs=1e-5)]
 
 
+def test_a_gap_is_filled_behind_its_mark(
+    model_of: Callable[..., LanguageModel], zoo: Callable[..., Path]
+) -> None:
+    source = source_of(zoo("encoder-decoder", initializer_factor=6.0))
+    tokenizer, found = load_tokenizer(source), model_of("encoder-decoder", initializer_factor=6.0)
+    model: Any = load_trunk(source, Pretrained(), 0)
+    assert found.gap == "<extra_id_0>"
+    mark, next_mark = tokenizer.convert_tokens_to_ids(["<extra_id_0>", "<extra_id_1>"])
+    prompts = [f"{prompt} {found.gap}" for prompt in PROMPTS]
+    before = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    assert all(ids[-2:] == [mark, tokenizer.eos_token_id] for ids in before)
+    expected = []
+    for ids, ending in zip(before, ENDINGS, strict=True):
+        labels = tokenizer(ending.strip(), add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            steps = model(input_ids=torch.tensor([ids]),
+                          decoder_input_ids=torch.tensor([[0, mark, *labels[:-1]]])).logits[0, 1:].log_softmax(-1)
+        expected.append(sum(float(steps[at, token]) for at, token in enumerate(labels)) / len(labels))
+    assert found.log_likelihood(prompts, ENDINGS) == pytest.approx(expected, abs=1e-4)
+    assert found.log_likelihood(PROMPTS, ENDINGS) != pytest.approx(expected, abs=1e-2)
+    texts = []
+    for ids in before:
+        written = [0, mark]
+        with torch.no_grad():
+            while len(written) < 8 and written[-1] not in (next_mark, tokenizer.eos_token_id):
+                logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([written])).logits
+                written.append(int(logits[0, -1].argmax()))
+        texts.append(tokenizer.decode(written, skip_special_tokens=True).strip())
+    assert any(texts)
+    assert found.generate(prompts, 6, "\n") == [text.partition("\n")[0].strip() for text in texts]
+
+
+def test_the_next_sentinel_ends_what_fills_a_gap(
+    model_of: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("encoder-decoder", initializer_factor=6.0)
+    prompt = f"{PROMPTS[2]} {model.gap}"
+    (whole,) = model.generate([prompt], 6, "\n")
+    third = model.tokenizer(whole, add_special_tokens=False)["input_ids"][2]
+    monkeypatch.setattr(model, "sentinels", [model.sentinels[0], third])  # as if what it writes were the next sentinel
+    (cut,) = model.generate([prompt], 6, "\n")
+    assert whole.startswith(cut)
+    assert 0 < len(cut) < len(whole)
+
+
 @pytest.mark.parametrize(("family", "config"), [("decoder", {}), ("encoder-decoder", {"initializer_factor": 6.0})])
 def test_a_batch_does_not_change_its_rows(
     family: str, config: dict[str, Any], model_of: Callable[..., LanguageModel]
@@ -123,14 +168,16 @@ def test_an_encoder_is_refused(zoo: Callable[..., Path], place: Place) -> None:
         LanguageModel(source_of(zoo("encoder")), place, "fp32")
 
 
-@pytest.mark.parametrize("family", ["decoder", "encoder-decoder"])
+@pytest.mark.parametrize(("family", "more"), [
+    ("decoder", ""), ("encoder-decoder", ""), ("encoder-decoder", ",infill=true"),
+])
 @pytest.mark.parametrize("kind", [
     "text-classification", "text-regression", "token-classification", "question-answering", "text-generation",
 ])
 def test_prompted_cell_runs_and_repeats(
-    kind: str, family: str, cell_of: Callable[..., Cell], shop: Shop
+    kind: str, family: str, more: str, cell_of: Callable[..., Cell], shop: Shop
 ) -> None:
-    cell = cell_of(kind, family, "prompt(shots=2,max_tokens=8,max_length=60)")
+    cell = cell_of(kind, family, f"prompt(shots=2,max_tokens=8,max_length=60{more})")
     first, second = run_cell(cell, shop), run_cell(cell, shop)
     assert first.facts["status"] in ("ok", "collapsed"), first.facts["reason"]
     assert first.facts["numerics"]["class"] != "none"

@@ -105,6 +105,25 @@ def test_a_model_without_room_for_an_answer_is_unsupported() -> None:
         prompter(Recorder(positions=10), "text-generation", "{source}", [GenerationExample("1", "s", ("t",))])
 
 
+def test_a_gap_stands_where_the_answer_belongs_and_worked_examples_hold_answers() -> None:
+    model = Recorder(said="Turing")
+    model.gap = "<gap>"
+    train = [GenerationExample("1", "Ada", ("Lovelace",))]
+    learner = prompter(model, "text-generation", "First: {source}\nLast:", train, shots=1, infill=True)
+    assert learner.predict([GenerationExample("2", "Alan", ("",))]) == ["Turing"]
+    assert model.prompts == ["First: Ada\nLast: Lovelace\n\nFirst: Alan\nLast: <gap>"]
+
+
+def test_only_models_with_sentinels_fill_gaps() -> None:
+    with pytest.raises(UnsupportedError, match="has no sentinels"):
+        prompter(Recorder(), "text-classification", "{text}", REVIEWS, infill=True)
+    template = "Review: {text}\nLabel:"
+    offers = [Offer("text-classification", "toy", family, 20, template) for family in ("decoder", "encoder-decoder")]
+    assert [Prompt(infill=True).unsupported(offer) for offer in offers] == [
+        "a decoder continues texts and fills no gaps: prompt it without infill", None]
+    assert [Prompt().unsupported(offer) for offer in offers] == [None, None]
+
+
 def test_likelihoods_that_are_no_numbers_never_win() -> None:
     classes = Classes()
     classes.learn(REVIEWS)

@@ -17,6 +17,7 @@ from tlbench.engine.generation import left_padded
 from tlbench.engine.likelihood import answered, branched, continued
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision, autocast
+from tlbench.engine.pretraining.vocabulary import symbols_of
 from tlbench.errors import UnsupportedError
 from tlbench.setups import Pretrained
 from tlbench.strategy import TextModel
@@ -49,6 +50,8 @@ class LanguageModel(TextModel):
         self.tokens_seen = 0
         end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         self.end: int | None = end
+        self.sentinels: Ids = [] if self.decodes else list(symbols_of(self.tokenizer).sentinels[:2])
+        self.gap = self.tokenizer.convert_ids_to_tokens(self.sentinels[0]) if len(self.sentinels) == 2 else None
         self.pad = int(pad if pad is not None else end or 0)
 
     def sizes(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class LanguageModel(TextModel):
         continuation, without its leading space.
         """
         pairs = [self._pair(*pair) for pair in zip(prompts, continuations, strict=True)]
+        opening = self.sentinels[:1] if self._fills(prompts) else []
         groups: dict[tuple[int, ...], list[int]] = {}
         for row, (before, after) in enumerate(pairs):
             if after:
@@ -82,7 +86,7 @@ class LanguageModel(TextModel):
             rows = [row for one in batch for row in shared[one][1]]
             copies = [place for place, one in enumerate(batch) for _ in shared[one][1]]
             labels = Ragged.of([pairs[row][1] for row in rows], IGNORED).padded(range(len(rows))).to(self.place.device)
-            found = self._means(before, mask, labels, torch.tensor(copies, device=self.place.device))
+            found = self._means(before, mask, labels, torch.tensor(copies, device=self.place.device), opening)
             return [[pair for pair, copy in zip(zip(rows, found, strict=True), copies, strict=True) if copy == place]
                     for place in range(len(batch))]
 
@@ -94,21 +98,28 @@ class LanguageModel(TextModel):
         """Return the greedy continuation of each prompt, stripped, up to `stop` or so many tokens."""
         room = max(1, self.positions - max_tokens)
         rows = [row[-room:] for row in self._prompts(prompts)]
+        fills = self._fills(prompts)
+        opening = [self.trunk.config.decoder_start_token_id, self.sentinels[0]] if fills else []
+        ends = [end for end in (self.end, *self.sentinels[1:][:fills]) if end is not None]
 
         def texts(batch: list[int]) -> list[str]:
             ids, mask = self._padded([rows[row] for row in batch])
             if self.decodes:
                 ids, mask = left_padded(ids, mask, self.pad)
-            begin = ids.shape[1] if self.decodes else 1
+            begin = ids.shape[1] if self.decodes else max(1, len(opening))
+            start = {"decoder_input_ids": ids.new_tensor([opening] * len(batch))} if opening else {}
             made = self.trunk.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, num_beams=1,
-                eos_token_id=self.end, pad_token_id=self.pad, custom_generate=greedy,
+                eos_token_id=ends or None, pad_token_id=self.pad, custom_generate=greedy, **start,
                 stopping_criteria=[lambda given, scores, **_: self._stopped(given[:, begin:], stop)],
             )[:, begin:]
             self.tokens_seen += made.numel()
             return [text.strip().partition(stop)[0].strip() for text in self._texts(made)]
 
         return self._in_batches([len(row) for row in rows], texts)
+
+    def _fills(self, prompts: Sequence[str]) -> bool:
+        return self.gap is not None and all(prompt.endswith(self.gap) for prompt in prompts)
 
     def _stopped(self, made: torch.Tensor, stop: str) -> torch.Tensor:
         """Return which rows hold the stop text, white space at the start aside."""
@@ -151,12 +162,13 @@ class LanguageModel(TextModel):
         return ids.to(self.place.device), mask.long().to(self.place.device)
 
     def _means(
-        self, before: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, copies: torch.Tensor
+        self, before: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, copies: torch.Tensor, opening: Ids
     ) -> list[float]:
-        """Return the mean log-likelihood of each row of labels behind the prompt that `copies` names for it."""
+        """Return the mean log-likelihood of each row of labels behind its prompt (`copies`) and the given opening."""
         self.tokens_seen += int((labels != IGNORED).sum())
         if not self.decodes:
-            logits = answered(self.trunk, before, mask, labels, copies)
+            given = labels.new_tensor(opening).expand(len(labels), -1)
+            logits = answered(self.trunk, before, mask, torch.cat([given, labels], 1), copies)[:, len(opening) :]
         elif len(copies) > len(before) and self.places:
             logits = branched(self.trunk, before, mask, labels, copies)
         else:
