@@ -92,6 +92,16 @@ def test_duplicates_and_groups_stay_together() -> None:
             assert len({held[at] for at in range(60) if names[at] == name}) == 1
 
 
+def test_large_groups_are_held_out_no_more_often_than_small_ones() -> None:
+    share = []
+    for draw in range(200):
+        groups = [f"g{at // 10}" if at < 100 else None for at in range(200)]
+        held = hold_out([f"{draw} {at}" for at in range(200)], groups)
+        assert sum(held) <= 40
+        share.append(sum(held[:100]) / max(1, sum(held)))
+    assert 0.4 < sum(share) / len(share) < 0.6
+
+
 def test_hold_out_of_one_cluster_is_empty() -> None:
     assert not any(hold_out(["a"] * 10, [None] * 10))
     assert sum(hold_out(["a"] * 10 + ["b"] * 9, [None] * 19)) == 9

@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 from tlbench.kinds.regression import Pearson
 from tlbench.kinds.tagging import EntityF1
 from tlbench.kinds.text_metrics import Bleu
-from tlbench.stats import corpus_delta, corpus_scores, paired_delta, paired_delta_corpus
+from tlbench.stats import Delta, corpus_delta, corpus_scores, paired_delta, paired_delta_corpus, steadied_p
 from tlbench.verdicts import holm
 
 
@@ -230,12 +230,31 @@ def test_corpus_interval_covers_the_true_delta():
     assert 0.90 <= np.mean(hits) <= 0.99
 
 
-def test_holm_holds_the_family_wise_error_of_60_null_conditions():
+@pytest.mark.parametrize(("n", "spread", "unsteadied"), [(5, 0.2, 0.0), (3, 0.2, 0.05), (3, 0.4, 0.2)])
+def test_holm_holds_the_family_wise_error_of_60_null_conditions(n, spread, unsteadied):
     draw = np.random.default_rng(10)
-    false_alarm, uncorrected = 0, 0
+    false_alarm, without_floor, uncorrected = 0, 0, 0
     for _ in range(300):
-        ps = [paired_delta(*correctness(draw, 5, 300, 0.2)).p for _ in range(60)]
-        uncorrected += min(ps) < 0.05
+        deltas = [paired_delta(*correctness(draw, n, 300, spread)) for _ in range(60)]
+        tables = [deltas[at : at + 12] for at in range(0, 60, 12)]
+        ps = [steadied_p(delta, [one.a for one in table]) for table in tables for delta in table]
+        uncorrected += min(delta.p for delta in deltas) < 0.05
+        without_floor += min(holm([delta.p for delta in deltas])) < 0.05
         false_alarm += min(holm(ps)) < 0.05
     assert uncorrected / 300 > 0.8
+    assert without_floor / 300 >= unsteadied
     assert false_alarm / 300 <= 0.08
+
+
+def test_steadied_p_is_never_below_what_the_mean_variance_gives():
+    delta = paired_delta(*correctness(np.random.default_rng(0), 3, 300, 0.2))
+    assert steadied_p(delta, []) == steadied_p(delta, [delta.a]) == steadied_p(delta, [delta.a, 0.0]) == delta.p
+    floor = 4 * delta.a
+    share = floor / (floor + delta.b)
+    df = 1 / (share**2 / (4 * 2 / 2) + (1 - share) ** 2 / 299)
+    expected = 2 * scipy_stats.t.sf(abs(delta.value) / (floor + delta.b) ** 0.5, df)
+    assert steadied_p(delta, [delta.a, 5 * delta.a, 5 * delta.a, 5 * delta.a]) == pytest.approx(expected)
+    assert expected > delta.p
+    noisy = Delta(0.05, 3, 300, p=0.04, a=1e-4, b=1e-5)
+    assert steadied_p(noisy, [1e-4, 1.01e-4, 1.01e-4, 1.01e-4]) == 0.04  # degrees of freedom are not borrowed
+    assert steadied_p(Delta(0.1, 2, 1), [0.1]) is None

@@ -22,6 +22,7 @@ CLEAR = Delta(
     lo90=0.03,
     hi90=0.07,
     mde=0.04,
+    test90=0.02,
 )
 
 
@@ -43,7 +44,8 @@ def test_margin_follows_the_test_size(m, e):
         (changed(value=-0.05, lo90=-0.07, hi90=-0.03), 0.01, "HARMS", ()),
         (changed(value=0.02), 0.01, "HELPS", ("small",)),
         (changed(value=0.0, lo90=-0.03, hi90=0.03), 0.9, "EQUAL", ()),
-        (changed(value=0.0, lo90=-0.06, hi90=0.06), 0.9, "UNCLEAR", ("test too small for EQUAL",)),
+        (changed(value=0.0, lo90=-0.06, hi90=0.06, test90=0.05), 0.9, "UNCLEAR", ("test too small for EQUAL",)),
+        (changed(value=0.0, lo90=-0.06, hi90=0.06), 0.9, "UNCLEAR", ("too few replicates for EQUAL",)),
         (changed(value=0.03, lo90=0.01, hi90=0.05), 0.06, "UNCLEAR", ()),
         (CLEAR, 0.05, "UNCLEAR", ()),
     ],
@@ -80,10 +82,10 @@ def test_holm_refuses_what_is_no_probability(p):
 
 def test_ranks_are_shared_by_rows_that_cannot_be_told_apart():
     apart = np.array([[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]], dtype=bool)
-    assert shared_ranks([0.9, 0.88, 0.85, 0.5], apart) == [1, 1, 2, 4]
+    assert shared_ranks([0.9, 0.88, 0.85, 0.5], apart) == [(1, 2), (1, 3), (2, 3), (4, 4)]
     order = [2, 0, 3, 1]
-    assert shared_ranks([0.85, 0.9, 0.5, 0.88], apart[np.ix_(order, order)]) == [2, 1, 4, 1]
-    assert shared_ranks([0.1, 0.9], np.zeros((2, 2), dtype=bool)) == [1, 1]
+    assert shared_ranks([0.85, 0.9, 0.5, 0.88], apart[np.ix_(order, order)]) == [(2, 3), (1, 2), (4, 4), (1, 3)]
+    assert shared_ranks([0.1, 0.9], np.zeros((2, 2), dtype=bool)) == [(1, 2), (1, 2)]
     assert shared_ranks([], np.zeros((0, 0), dtype=bool)) == []
 
 

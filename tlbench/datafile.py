@@ -13,7 +13,7 @@ from typing import Any
 
 from tlbench.columns import Roles, examples_of, guess_kind, roles_of
 from tlbench.errors import UserError
-from tlbench.holdout import hold_out
+from tlbench.holdout import RULE, hold_out
 from tlbench.sources import DataSource
 from tlbench.tables import Table, nearest, read_table
 from tlbench.task import KINDS, Budget, Example, QuestionExample, Splits, Task, TextExample, TokenExample
@@ -152,7 +152,7 @@ class FileTask(Task):
         self._splits = dataclasses.replace(
             self._splits, notes={"file": file.path.name, "kind": f"{kind}: {reason}", **self._splits.notes})
         self._identity = {"files": _hashes(file), "kind": kind, "columns": dataclasses.asdict(roles),
-                          "split": file.split}
+                          "split": file.split, **({} if file.test or file.split else {"hold_out": RULE})}
         few = len(self._splits.train) < 300
         stem = re.sub(r"[^a-z0-9]+", "-", file.path.stem.lower()).strip("-")
         self.__dict__.update(  # a declaration for each file, where other tasks have class attributes

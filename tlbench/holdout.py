@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Sequence
 
 TEST_SHARE = 0.2
+RULE = 2
+"""Version of the rule; it is in the keys of the tasks that use it."""
 
 
 def hold_out(inputs: Sequence[str], groups: Sequence[str | None], share: float = TEST_SHARE) -> list[bool]:
     """Choose test rows by content: the order of rows and the name of the file change nothing.
 
-    Rows with equal inputs or equal groups stay together. Clusters of them are taken in the order of the
-    smallest hash of their inputs, as long as they fit into `share` of the rows; where none fits, the smallest
-    is taken.
+    Rows with equal inputs or equal groups stay together. Clusters of them are taken in random order, as long as
+    they fit into `share` of the rows; where none fits, the smallest is taken. The order is that of a hash of the
+    smallest hash of their inputs: by the smallest hash itself large clusters would come first.
 
     Args:
         inputs: What a model sees of each row.
@@ -23,11 +25,11 @@ def hold_out(inputs: Sequence[str], groups: Sequence[str | None], share: float =
     Returns:
         Whether each row is held out; none where all rows hang together.
     """
-    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in inputs]
+    hashes = [_hash(text) for text in inputs]
     members: dict[int, list[int]] = {}
     for row, cluster in enumerate(_clusters(hashes, groups)):
         members.setdefault(cluster, []).append(row)
-    clusters = sorted(members.values(), key=lambda rows: min(hashes[row] for row in rows))
+    clusters = sorted(members.values(), key=lambda rows: _hash(min(hashes[row] for row in rows)))
     chosen: list[int] = []
     for rows in clusters:
         if len(chosen) + len(rows) <= round(share * len(inputs)):
@@ -36,6 +38,10 @@ def hold_out(inputs: Sequence[str], groups: Sequence[str | None], share: float =
         chosen = min(clusters, key=len)
     held = set(chosen)
     return [row in held for row in range(len(inputs))]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _clusters(hashes: Sequence[str], groups: Sequence[str | None]) -> list[int]:

@@ -28,21 +28,24 @@ class Verdict:
         label: HELPS, HARMS, EQUAL or UNCLEAR.
         small: A significant delta below the margin of equivalence.
         unstable: More than 20 % of the replicates collapsed.
-        too_small_for_equal: UNCLEAR, and with this standard error not even a delta of 0 would be EQUAL.
-        mde: Minimum detectable effect, in the metric's unit.
+        too_small_for_equal: UNCLEAR, and with this test not even a delta of 0 in all replicates would be EQUAL.
+        too_few_for_equal: UNCLEAR, and not even a delta of 0 would be EQUAL, because the replicates vary as they do.
+        mde: Minimum detectable effect of one comparison, in the metric's unit.
     """
 
     label: Label
     small: bool
     unstable: bool
     too_small_for_equal: bool
+    too_few_for_equal: bool
     mde: float
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Return the qualifications in words."""
         words = (("small", self.small), ("unstable", self.unstable),
-                 ("test too small for EQUAL", self.too_small_for_equal))
+                 ("test too small for EQUAL", self.too_small_for_equal),
+                 ("too few replicates for EQUAL", self.too_few_for_equal))
         return tuple(word for word, holds in words if holds)
 
 
@@ -57,24 +60,26 @@ def verdict(delta: Delta, e: float, p_adjusted: float, collapsed: float = 0.0) -
     Args:
         delta: A delta of a metric for which higher is better.
         e: Margin of equivalence, in the metric's unit.
-        p_adjusted: Its p after `holm` over the whole family.
+        p_adjusted: Its p, steadied, after `holm` over the whole family.
         collapsed: Share of the condition's replicates that collapsed, 0..1.
 
     Returns:
         The verdict, or `None` below 3 replicates or without an interval.
     """
-    if delta.n < REPLICATES or delta.lo90 is None or delta.hi90 is None or delta.mde is None:
+    if delta.n < REPLICATES or delta.lo90 is None or delta.hi90 is None or delta.mde is None or delta.test90 is None:
         return None
     label: Label = "UNCLEAR"
     if p_adjusted < ALPHA and delta.value != 0:
         label = "HELPS" if delta.value > 0 else "HARMS"
     elif delta.lo90 >= -e and delta.hi90 <= e:
         label = "EQUAL"
+    wide = label == "UNCLEAR" and (delta.hi90 - delta.lo90) / 2 > e
     return Verdict(
         label=label,
         small=label in ("HELPS", "HARMS") and abs(delta.value) < e,
         unstable=collapsed > UNSTABLE,
-        too_small_for_equal=label == "UNCLEAR" and (delta.hi90 - delta.lo90) / 2 > e,
+        too_small_for_equal=wide and delta.test90 > e,
+        too_few_for_equal=wide and delta.test90 <= e,
         mde=delta.mde,
     )
 
@@ -95,10 +100,11 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def shared_ranks(scores: Sequence[float], apart: NDArray[np.bool_]) -> list[int]:
-    """Return the rank of each row: 1 + the number of rows that are better and can be told apart from it.
+def shared_ranks(scores: Sequence[float], apart: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the best and the worst rank that each row may have.
 
-    Rows that cannot be told apart from the best one share rank 1. The order of the rows does not matter.
+    1 + the number of rows that are better and can be told apart from it, and the number of rows less those that are
+    worse and can be. A row with a wide interval has a wide range. The order of the rows does not matter.
 
     Args:
         scores: Score of each row, higher is better, shape (k,).
@@ -110,5 +116,6 @@ def shared_ranks(scores: Sequence[float], apart: NDArray[np.bool_]) -> list[int]
     values, told = np.asarray(scores, dtype=np.float64), np.asarray(apart, dtype=bool)
     if told.shape != (len(values), len(values)) or (told != told.T).any():
         raise ValueError(f"apart {told.shape} for {len(values)} rows: give a symmetric square matrix")
-    better = told & (values[:, None] > values[None, :])
-    return [1 + int(count) for count in better.sum(axis=0)]
+    better = (told & (values[:, None] > values[None, :])).sum(axis=0)
+    worse = (told & (values[:, None] < values[None, :])).sum(axis=0)
+    return [(1 + int(b), len(values) - int(w)) for b, w in zip(better, worse, strict=True)]

@@ -95,5 +95,5 @@ def test_verdict_between_two_rows_tells_their_ranks_apart_and_a_view_hides_parts
 ) -> None:
     board = build(write(toy.replicates(3, "lora", 0.8), toy.replicates(3, "finetune", 0.6)))
     assert board.tables[0].contributions[0].delta.verdict == "HELPS"
-    assert {row.strategy: row.rank for row in board.rows} == {"lora": 1, "finetune": 2}
+    assert {row.strategy: row.ranks for row in board.rows} == {"lora": (1, 1), "finetune": (2, 2)}
     assert select(board, strategies=["finetune"]).tables[0].contributions == ()

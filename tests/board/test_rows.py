@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,7 +150,7 @@ def test_below_three_replicates_there_is_a_value_and_no_verdict(
     board = build(write(toy.replicates(count, "linear", 0.6), toy.replicates(count, "finetune", 0.9)))
     found = row(board, "finetune")
     assert found.best.value is not None
-    assert (found.best.lo, found.best.p, found.best.verdict, found.rank) == (None, None, None, None)
+    assert (found.best.lo, found.best.p, found.best.verdict, found.ranks) == (None, None, None, None)
     assert "No verdict" in render(board)
     assert board.families == ()
 
@@ -175,9 +176,36 @@ def test_families_span_the_file_and_views_change_no_verdict(board: Board) -> Non
 
 
 def test_ranks_are_shared_by_rows_that_cannot_be_told_apart(board: Board) -> None:
-    assert row(board, "finetune", model="mini").rank == 1
-    assert row(board, "linear").rank == row(board, "feature-extraction").rank == 2
-    assert row(board, "floor").rank == 6
+    assert row(board, "finetune", model="mini").ranks == (1, 2)  # a row that collapsed once lies anywhere
+    assert row(board, "linear").ranks == row(board, "feature-extraction").ranks == (2, 5)
+    assert row(board, "floor").ranks == (6, 6)
+
+
+def test_a_baseline_with_too_few_replicates_gives_way_to_one_with_enough(toy: SimpleNamespace, write: Write) -> None:
+    few = toy.replicates(1, "linear", 0.7)
+    board = build(write(few, toy.replicates(3, "floor", 0.5), toy.replicates(3, "finetune", 0.9)))
+    assert row(board, "finetune").best.baseline == "floor"
+    assert row(board, "finetune").best.verdict == "HELPS"
+    alone = build(write(few, toy.replicates(3, "finetune", 0.9)))
+    assert row(alone, "finetune").best.baseline == "linear"
+    assert "fewer than 3 replicates in common" in render(alone)
+
+
+def test_a_variance_that_is_small_by_luck_is_not_believed(toy: SimpleNamespace, write: Write) -> None:
+    base = toy.replicates(3, "linear", 0.6)
+    lucky = [toy.Made("finetune", replicate, 0.66) for replicate in range(3)]
+    wild = [toy.Made(f"lora(rank={rank})", replicate, 0.66 + step) for rank in (1, 2, 3, 4)
+            for replicate, step in enumerate((-0.12, 0.0, 0.12))]
+    alone, beside = build(write(base, lucky)), build(write(base, lucky, wild))
+    assert row(alone, "finetune").best.p == row(beside, "finetune").best.p
+    assert row(alone, "finetune").best.p_adjusted == row(alone, "finetune").best.p
+    assert row(beside, "finetune").best.lo == row(alone, "finetune").best.lo
+    steadied = row(beside, "finetune").best.p_adjusted
+    assert steadied is not None
+    assert steadied > 10 * 5 * (row(beside, "finetune").best.p or 0)
+    broken = [replace(one, status="collapsed", reason="one class") for one in wild]
+    assert row(build(write(base, lucky, broken)), "finetune").best.p_adjusted == pytest.approx(
+        5 * (row(alone, "finetune").best.p or 0))
 
 
 def test_below_floor_is_flagged(toy: SimpleNamespace, write: Write) -> None:
@@ -295,3 +323,26 @@ def test_conditions_of_one_name_are_kept_apart(toy: SimpleNamespace, write: Writ
     board = build(write(toy.replicates(3, "finetune", 0.7), toy.replicates(3, "finetune", 0.7, unlabeled=9)))
     assert len({r.label for r in board.rows}) == 2
     assert all(r.strategy.startswith("finetune #") for r in board.rows)
+
+
+def test_means_over_tables_say_which_and_stand_beside_a_setups_own(toy: SimpleNamespace, write: Write) -> None:
+    names: dict[str, Any] = {"task": "names", "kind": "token-classification"}
+    board = build(write(
+        toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.8), toy.replicates(3, "lora", 0.7),
+        toy.replicates(3, "linear", 0.9, **names), toy.replicates(3, "finetune", 0.6, **names),
+        toy.replicates(3, "scratch", 0.5),
+    ))
+    found = {each.strategy: each for each in board.aggregates}
+    (scope,) = {each.scope for each in board.aggregates}
+    assert scope == "1 of 2 tables that all setups share: topic@300"
+    gain, loss = (row(board, "finetune", task=task).best.value or 0.0 for task in ("topic", "names"))
+    assert gain > 0 > loss
+    assert (found["finetune"].delta_best, found["finetune"].delta_own) == (gain, pytest.approx((gain + loss) / 2))
+    assert found["lora"].delta_own == found["lora"].delta_best
+    assert "Δ best, own tables" in render(board)
+    alone = build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.8),
+                        toy.replicates(3, "scratch", 0.5), toy.replicates(3, "linear", 0.9, **names),
+                        toy.replicates(3, "finetune", 0.6, **names)))
+    assert {each.scope for each in alone.aggregates} == {"all tables"}
+    assert "own tables |" not in render(alone)
+    assert " (1/2) |" in render(alone)

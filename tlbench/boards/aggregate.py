@@ -24,12 +24,13 @@ def aggregates(tables: Sequence[Table]) -> tuple[Aggregate, ...]:
         table.id: {(row.model, row.strategy): row for row in table.rows if row.transfers} for table in tables
     }
     if _shared(held):
-        return _scope("all kinds", held)
+        return _scope("all tables", held)
     kinds: dict[frozenset[Setup], list[str]] = {}
     for kind in dict.fromkeys(table.kind for table in tables):
         kinds.setdefault(frozenset(_setups(_within(tables, held, [kind]))), []).append(kind)
     return tuple(
-        found for names in kinds.values() for found in _scope(", ".join(names), _within(tables, held, names))
+        found for names in kinds.values()
+        for found in _scope(f"tables of {', '.join(names)}", _within(tables, held, names))
     )
 
 
@@ -49,7 +50,10 @@ def _shared(held: Held) -> list[str]:
 
 
 def _scope(name: str, held: Held) -> tuple[Aggregate, ...]:
-    tables = _shared(held) or list(held)
+    shared = _shared(held)
+    if shared and len(shared) < len(held):
+        name = f"{len(shared)} of {len(held)} {name.removeprefix('all ')} that all setups share: {', '.join(shared)}"
+    tables = shared or list(held)
     found = [_aggregate(name, setup, tables, held) for setup in _setups(held)]
     return tuple(
         sorted(found, key=lambda a: (a.delta_best is None, -(a.delta_best or 0.0), a.model, a.strategy))
@@ -71,7 +75,9 @@ def _aggregate(scope: str, setup: Setup, tables: Sequence[str], held: Held) -> A
         tables=tuple(table for table in tables if table in own),
         offered=len(held),
         delta_best=_macro((row.task, row.best.value) for row in averaged),
+        delta_own=_macro((row.task, row.best.value) for row in own.values()),
         delta_scratch=_macro((row.task, row.scratch.value) for row in averaged),
+        with_scratch=sum(row.scratch.value is not None for row in averaged),
         harmed=verdicts.count("HARMS"),
         judged=len(verdicts),
         worst=None if worst is None else (worst[1], worst[0]),

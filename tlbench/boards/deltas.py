@@ -16,6 +16,7 @@ from tlbench.boards.facts import DeltaKind as Kind
 from tlbench.boards.pairing import Pairer, Pairs
 from tlbench.boards.parts import Removed, removed
 from tlbench.records import Record
+from tlbench.stats import steadied_p
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
 _NO_ERROR_LEFT = 0.98
@@ -31,12 +32,14 @@ class Comparison:
         tier: Tier of the condition; verdicts are corrected within kind and tier.
         estimate: The interval behind it, or `None` without a pair.
         collapsed: Largest share of collapsed replicates of the two sides.
+        p: What Holm's correction takes: the p of the estimate, steadied by like comparisons of its table.
     """
 
     delta: Delta
     tier: str
     estimate: stats.Delta | None = None
     collapsed: float = 0.0
+    p: float | None = None
 
 
 class Comparisons:
@@ -58,15 +61,20 @@ class Comparisons:
         self.best = {c.id: self._against_best(c, ordered) for c in table.conditions}
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
         self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
-        self._ranks: dict[str, int] | None = None
+        self._ranks: dict[str, tuple[int, int]] | None = None
+        for transfers in (True, False):  # baselines are random models and rules: their noise is of another size
+            alike = [c.id for c in table.conditions if c.transfers == transfers]
+            _steady([self.best[id] for id in alike])
+            _steady([self.scratch[id] for id in alike])
+        _steady([comparison for _, comparison in self.parts])
 
     @property
     def all(self) -> list[Comparison]:
         """Return all comparisons, of every kind."""
         return [*self.best.values(), *self.scratch.values(), *(comparison for _, comparison in self.parts)]
 
-    def rank(self, condition: Condition) -> int | None:
-        """Return the rank, shared by rows that cannot be told apart; `None` below three replicates.
+    def ranks(self, condition: Condition) -> tuple[int, int] | None:
+        """Return the best and the worst rank that a row may have; `None` below three replicates.
 
         Two rows can be told apart if their difference is significant after Holm's correction over all pairs
         of the table, or if their comparison has the verdict HELPS or HARMS.
@@ -150,16 +158,20 @@ class Comparisons:
         )
         return Comparison(delta, condition.tier, estimate, max(_collapsed(condition), _collapsed(baseline)))
 
-    def _ranked(self, conditions: Sequence[Condition]) -> dict[str, int]:
+    def _ranked(self, conditions: Sequence[Condition]) -> dict[str, tuple[int, int]]:
         apart = np.zeros((len(conditions), len(conditions)), dtype=bool)
-        places, ps = [], []
+        found: dict[tuple[int, int], Comparison] = {}
         for i, one in enumerate(conditions):
-            for j in range(i):
-                pairs = self._pairer.pairs(one, conditions[j])
-                if len(pairs.left) >= REPLICATES and (p := self._pairer.delta(pairs).p) is not None:
-                    places.append((i, j))
-                    ps.append(p)
-        for (i, j), p in zip(places, holm(ps), strict=True):
+            for j, other in enumerate(conditions[:i]):
+                pairs = self._pairer.pairs(one, other)
+                if len(pairs.left) >= REPLICATES and (estimate := self._pairer.delta(pairs)).p is not None:
+                    worst = max(_collapsed(one), _collapsed(other))
+                    found[i, j] = Comparison(Delta("best"), one.tier, estimate, worst)
+        for with_transfer in range(3):  # of the two
+            _steady([made for (i, j), made in found.items()
+                     if conditions[i].transfers + conditions[j].transfers == with_transfer])
+        ps = [made.p for made in found.values() if made.p is not None]
+        for (i, j), p in zip(found, holm(ps), strict=True):
             apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
         means = [fmean(_scores(list(c.evaluated.values()))) for c in conditions]
         return dict(zip([c.id for c in conditions], shared_ranks(means, apart), strict=True))
@@ -185,10 +197,10 @@ def judged(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
     """
     families: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
-        if comparison.delta.p is not None:
+        if comparison.delta.p is not None and comparison.p is not None:
             families.setdefault((comparison.delta.kind, comparison.tier), []).append(comparison)
     for family in families.values():
-        adjusted = holm([c.delta.p for c in family if c.delta.p is not None])
+        adjusted = holm([c.p for c in family if c.p is not None])
         for comparison, p in zip(family, adjusted, strict=True):
             comparison.delta = _judge(comparison, p)
     return {key: len(family) for key, family in families.items()}
@@ -208,14 +220,27 @@ def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
         small=found.small,
         unstable=found.unstable,
         too_small=found.too_small_for_equal,
+        too_few=found.too_few_for_equal,
     )
 
 
+def _steady(comparisons: Sequence[Comparison]) -> None:
+    """Give like comparisons their p for the family; replicates that collapsed say nothing of the others' variance."""
+    like: dict[int, list[float]] = {}
+    for made in comparisons:
+        if made.estimate and made.estimate.a is not None and not made.collapsed:
+            like.setdefault(made.estimate.n, []).append(made.estimate.a)
+    for made in comparisons:
+        if made.estimate:
+            made.p = steadied_p(made.estimate, like.get(made.estimate.n, []))
+
+
 def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
-    """Return the conditions without transfer that have a validation score, the best one first."""
+    """Return the conditions without transfer by validation score, those with enough replicates for a verdict first."""
     found = [(c.validation, c) for c in conditions if not c.transfers]
     ordered = sorted(
-        ((value, c) for value, c in found if value is not None), key=lambda v: (-v[0], v[1].label)
+        ((value, c) for value, c in found if value is not None),
+        key=lambda v: (len(v[1].evaluated) < REPLICATES, -v[0], v[1].label),
     )
     return [c for _, c in ordered]
 

@@ -39,9 +39,9 @@ class Delta:
         lo: Lower end of the 95 % interval; `None` below three replicates.
         hi: Upper end.
         p: Raw two-sided p.
-        p_adjusted: Holm-adjusted over the family.
+        p_adjusted: Steadied (`stats.steadied_p`) and Holm-adjusted over the family.
         verdict: HELPS, HARMS, EQUAL or UNCLEAR; `None` below three replicates.
-        mde: Smallest effect this comparison could have found (two-sided 5 %, power 80 %).
+        mde: Smallest effect this comparison, were it the only one, could have found (two-sided 5 %, power 80 %).
         n: Replicates paired.
         improve: Share of replicates above the baseline, ties one half.
         apart: Mean distance between the two scores of a replicate, whatever its sign.
@@ -49,6 +49,7 @@ class Delta:
         small: The effect is below the equality margin.
         unstable: More than a fifth of the condition's replicates collapsed.
         too_small: The test is too small to ever say EQUAL.
+        too_few: The replicates, not the test, are too few to say EQUAL.
         capped: How many of the baseline's paired replicates stopped at the step cap.
         reason: Why there is no value or no verdict, or what to know about it.
     """
@@ -69,6 +70,7 @@ class Delta:
     small: bool = False
     unstable: bool = False
     too_small: bool = False
+    too_few: bool = False
     capped: int = 0
     reason: str | None = None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from tlbench.boards.text import LEAK
 from tlbench.boards.values import Board, Row, Table
 
 _SHOWN = 6
@@ -15,7 +16,8 @@ def headline(board: Board) -> list[str]:
     if not board.rows:
         return ["There are no records here yet, so there is nothing to compare."]
     tables = board.right
-    sentences = _verdicts([row for table in tables for row in table.rows if row.transfers])
+    margins = {table.id: table.margin for table in tables}
+    sentences = _verdicts([row for table in tables for row in table.rows if row.transfers], margins)
     sentences += _baseline_wins(tables)
     sentences += _without_transfer(tables)
     sentences.append(_noisy(board))
@@ -24,19 +26,21 @@ def headline(board: Board) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _verdicts(rows: Sequence[Row]) -> list[str]:
+def _verdicts(rows: Sequence[Row], margins: Mapping[str, float]) -> list[str]:
     judged = [row for row in rows if row.best.verdict]
     unjudged = [row for row in rows if row.best.value is not None and not row.best.verdict]
     if not judged and not unjudged:
         return ["No setup with transfer has a result that can be compared with a no-transfer baseline."]
     if not judged:
-        return [f"No verdict: {_count(unjudged, 'condition')} ran with fewer than 3 replicates, so the "
-                "differences below are plain values without an interval."]
+        return [f"No verdict: {_count(unjudged, 'condition')} and the best baseline without transfer have fewer than 3 "
+                "replicates in common, so the differences below are plain values without an interval.",
+                _causal(rows)]
     groups = {verdict: [row for row in judged if row.best.verdict == verdict]
               for verdict in ("HELPS", "HARMS", "EQUAL", "UNCLEAR")}
     first = (f"Against the best baseline without transfer, transfer **helps** in {len(groups['HELPS'])} of "
              f"{_count(judged, 'condition')}, **harms** in {len(groups['HARMS'])}, makes **no relevant difference** "
-             f"in {len(groups['EQUAL'])}, and is **unclear** in {len(groups['UNCLEAR'])}.")
+             f"{_within([margins[row.table] for row in groups['EQUAL']])}in {len(groups['EQUAL'])}, and is **unclear** "
+             f"in {len(groups['UNCLEAR'])}.")
     sentences = [first]
     for verdict, word in (("HELPS", "It helps"), ("HARMS", "It harms")):
         if groups[verdict]:
@@ -46,6 +50,14 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
         sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and "
                          "got no verdict.")
     return sentences
+
+
+def _within(margins: Sequence[float]) -> str:
+    """Name the margins inside which differences are called irrelevant."""
+    if not margins:
+        return ""
+    least, most = (f"{margin:.3f}" for margin in (min(margins), max(margins)))
+    return f"(within ±{least}) " if least == most else f"(within ±{least} to ±{most}, by the size of the test) "
 
 
 def _causal(rows: Sequence[Row]) -> str:
@@ -66,7 +78,8 @@ def _listed(rows: Sequence[Row], descending: bool) -> str:
 
 
 def _qualified(row: Row) -> str:
-    return (", small" if row.best.small else "") + (", unstable" if row.best.unstable else "")
+    marks = ((", small", row.best.small), (", unstable", row.best.unstable), (f" {LEAK}", row.outside.leak == "yes"))
+    return "".join(mark for mark, holds in marks if holds)
 
 
 def _baseline_wins(tables: Iterable[Table]) -> list[str]:

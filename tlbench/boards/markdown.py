@@ -56,22 +56,27 @@ def _over_tasks(board: Board) -> list[str]:
         return []
     blocks = ["## Over tasks"]
     for scope in dict.fromkeys(found.scope for found in board.aggregates):
-        rows = [_aggregate(found) for found in board.aggregates if found.scope == scope]
-        blocks += [f"{scope[0].upper()}{scope[1:]}:", text.table(rows, right=("Δ best", "Δ scratch"))]
-    blocks.append("Macro-means of differences, never of raw scores, over the tables in which all setups "
-                  "listed together have one (coverage); budgets of one task are averaged first. They have no interval "
-                  "and mix metrics: read them with the harm and the worst difference, which are over all tables of "
-                  "the setup.")
+        found = [each for each in board.aggregates if each.scope == scope]
+        differ = any(each.delta_own != each.delta_best for each in found)
+        blocks += [f"Over {scope}:", text.table([_aggregate(each, differ) for each in found],
+                                                right=("Δ best", "Δ best, own tables", "Δ scratch"))]
+    blocks.append("Macro-means of differences, never of raw scores, over the tables in which all setups listed "
+                  "together have one (coverage); budgets of one task are averaged first. They have no interval and mix "
+                  "metrics: read them with the mean over a setup's own tables (not comparable between setups that have "
+                  "others), the harm and the worst difference, which are over these too. A fraction behind Δ scratch "
+                  "says in how many of the averaged tables there is one.")
     return blocks
 
 
-def _aggregate(found: Aggregate) -> dict[str, str]:
+def _aggregate(found: Aggregate, own: bool) -> dict[str, str]:
+    partial = f" ({found.with_scratch}/{len(found.tables)})" if 0 < found.with_scratch < len(found.tables) else ""
     worst = "" if found.worst is None else f"{text.signed(found.worst[1])} ({found.worst[0]})"
     return {
         "strategy": found.strategy,
         "model": found.model,
         "Δ best": text.signed(found.delta_best),
-        "Δ scratch": text.signed(found.delta_scratch),
+        **({"Δ best, own tables": text.signed(found.delta_own)} if own else {}),
+        "Δ scratch": text.signed(found.delta_scratch) + partial,
         "harmed": f"{found.harmed}/{found.judged}" if found.judged else "no verdict",
         "worst Δ best": worst,
         "coverage": f"{len(found.tables)}/{found.offered}",
@@ -123,7 +128,7 @@ def _caption(table: Table) -> str:
 def _main(row: Row, usual: str | None) -> dict[str, str]:
     marks = (text.BASELINE if row.best_baseline else "") + (text.LEAK if row.outside.leak == "yes" else "")
     return {
-        "rank": "" if row.rank is None else str(row.rank),
+        "rank": "" if row.ranks is None else "-".join(map(str, dict.fromkeys(row.ranks))),
         "strategy": " ".join(filter(None, (row.strategy, marks))), "model": row.model,
         "score ± SD (n)": text.score(row),
         "Δ best [95 % CI]": "baseline" if row.best_baseline else text.interval(row.best, usual),

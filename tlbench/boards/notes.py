@@ -33,6 +33,10 @@ def table_notes(table: Table) -> list[str]:
                      f"{'groups' if table.units else 'examples'} an interval cannot fit into "
                      f"±{text.share(table.margin)} for some comparisons, so UNCLEAR there does not hint at a "
                      "difference.")
+    if any(delta.too_few for row in table.rows for delta in (row.best, row.scratch)):
+        notes.append("Too few replicates for EQUAL: they vary so much that for some comparisons an interval cannot fit "
+                     f"into ±{text.share(table.margin)}, though the test would do; UNCLEAR there does not hint at a "
+                     "difference.")
     shared = [row.label for row in table.rows if row.cost.contended]
     if shared:
         notes.append(f"Times with ≤ are upper bounds, since the machine was shared while these ran: "
@@ -87,7 +91,11 @@ def statistics_notes(board: Board) -> list[str]:
         "causal question). Both pair replicates and test examples.",
         "Intervals are plain 95 % two-way t intervals over replicates and test examples, not widened for many "
         "comparisons; verdicts are: HELPS and HARMS need a Holm-adjusted p below 0.05; EQUAL needs the 90 % interval "
-        "inside ±e; else UNCLEAR, with the minimum detectable effect (mde: power 80 %).",
+        "inside ±e; else UNCLEAR, with the minimum detectable effect (mde) that a comparison which were the only one "
+        "would find with power 80 %; in its family it needs more.",
+        "The p that is adjusted is the larger of the row's own and the one that the mean variance through replicates "
+        "of like rows of the table gives, since three replicates often have a small one by luck; the interval rests "
+        "on the row's own.",
         f"Holm families, fixed for the whole file so that a filtered view changes no verdict: {families or 'none'}.",
     ]
     least = min((row.best.n for row in board.rows if row.best.verdict), default=0)
@@ -106,10 +114,10 @@ def statistics_notes(board: Board) -> list[str]:
     return [
         *notes,
         *_parts_note(board),
-        "**rank** is one plus the number of rows that are better and can be told apart (Holm-adjusted p below 0.05 "
-        "over all pairs of the table, or a verdict between the two), so rows that cannot share it. **RER** is the "
-        "relative error reduction Δ/(1 - baseline). **P(improve)** is the share of replicates above the baseline, "
-        "ties one half.",
+        "**rank** is what the data leave open: from one plus the number of rows that are better and can be told apart "
+        "(Holm-adjusted p below 0.05 over all pairs of the table, or a verdict between the two) to the number of rows "
+        "less those that are worse and can be. **RER** is the relative error reduction Δ/(1 - baseline). "
+        "**P(improve)** is the share of replicates above the baseline, ties one half.",
         "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline collapsed. "
         f"Collapsed replicates count in every mean; failed ones cannot and make n smaller. {text.CAP}: the baseline "
         "hit its step cap (`stop_reason=cap`).",

@@ -134,7 +134,7 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses
         transfers=condition.transfers, classical=facts.model is None and not condition.transfers,
         tier=condition.tier, params_total=model.get("params_total"),
         params_trainable=model.get("params_trainable"),
-        best_baseline=condition.id == comparisons.best_baseline, rank=comparisons.rank(condition),
+        best_baseline=condition.id == comparisons.best_baseline, ranks=comparisons.ranks(condition),
         capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
         keys=tuple(record.key for record in condition.records),
         reasons=_reasons(condition.records), note=str(model.get("note") or ""),

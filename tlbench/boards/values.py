@@ -24,7 +24,7 @@ class Row:
         classical: Uses no neural model.
         tier: Tier it ran at.
         best_baseline: It is the best no-transfer baseline of its table.
-        rank: One plus the number of rows of its table that are distinguishably better; `None` if unranked.
+        ranks: Best and worst rank it may have in its table, by what can be told apart; `None` if unranked.
         below_floor: Its mean score is below the floor strategy's.
         capped: How many of its own replicates stopped at the step cap.
         keys: Keys of its cells, by replicate.
@@ -52,7 +52,7 @@ class Row:
     params_total: int | None = None
     params_trainable: int | None = None
     best_baseline: bool = False
-    rank: int | None = None
+    ranks: tuple[int, int] | None = None
     below_floor: bool = False
     capped: int = 0
     keys: tuple[str, ...] = ()
@@ -144,11 +144,13 @@ class Aggregate:
     """A model x strategy over tables: deltas are averaged (budgets of one task first), raw scores never.
 
     Attributes:
-        scope: `all kinds`, or the kinds whose tables are averaged.
+        scope: Which tables are averaged, in words.
         tables: Tables averaged.
         offered: Tables of the scope, those that some setup lacks included.
         delta_best: Macro-mean, or `None`.
-        delta_scratch: Macro-mean, or `None`.
+        delta_own: Macro-mean over all tables of the scope in which the setup has a delta, or `None`.
+        delta_scratch: Macro-mean over those of `tables` in which the setup has one, or `None`.
+        with_scratch: How many these are.
         harmed: Tables of the scope with the verdict HARMS, averaged or not.
         judged: Tables of the scope with any verdict.
         worst: Table and value of the lowest delta against the best baseline.
@@ -160,7 +162,9 @@ class Aggregate:
     tables: tuple[str, ...]
     offered: int
     delta_best: float | None
+    delta_own: float | None
     delta_scratch: float | None
+    with_scratch: int
     harmed: int
     judged: int
     worst: tuple[str, float] | None
