@@ -35,6 +35,13 @@ def test_optimizer_belongs_to_the_architecture(model_type: str, optimizer: str) 
     assert phase.recipe.optimizer == optimizer
 
 
+@pytest.mark.parametrize(("width", "rate"), [(None, 1e-4), (384, 1e-4), (768, 4e-5), (1024, 2e-5), (2048, 1e-5)])
+def test_wider_models_take_smaller_absolute_steps(width: int | None, rate: float) -> None:
+    assert default_setup("text-classification", "bert", 300, "encoder", width).phases[0].recipe.learning_rate == rate
+    t5 = default_setup("text-classification", "t5", 300, "encoder-decoder", width)
+    assert t5 == default_setup("text-classification", "t5", 300)  # steps are relative
+
+
 def test_without_a_model_nothing_is_trained() -> None:
     assert default_setup("text-classification", None, 300).phases == ()
 

@@ -8,9 +8,11 @@ import pytest
 
 from tlbench import Offer, Setup, UserError, registry, specs
 from tlbench.canonical import canonical_json
+from tlbench.model import Architecture
 from tlbench.registry import Registry
 from tlbench.setups import Lora, Plateau, Random
 
+BERT = Architecture("encoder", "bert", {})
 PROBE = """
 from dataclasses import dataclass, replace
 from tlbench import Strategy
@@ -122,13 +124,13 @@ def test_two_writers_of_one_part_are_refused(text: str, first: str, second: str,
 
 def test_composition_applies_each_part_in_turn(shelf: Registry) -> None:
     offer = Offer("text-classification", "toy", "encoder", 100)
-    plain = specs.resolve(specs.parse_strategy("finetune", shelf), offer, "bert")
-    both = specs.resolve(specs.parse_strategy("probe+lora(rank=2)", shelf), offer, "bert")
+    plain = specs.resolve(specs.parse_strategy("finetune", shelf), offer, BERT)
+    both = specs.resolve(specs.parse_strategy("probe+lora(rank=2)", shelf), offer, BERT)
     assert both.adapters == (Lora(2, 16.0, 0.0, "all-linear"),)
     assert both.phases[0].trainable == "adapters"
     assert both.phases[0].recipe.epochs == plain.phases[0].recipe.epochs
-    assert specs.resolve(specs.parse_strategy("lora(rank=2)+probe", shelf), offer, "bert") == both
-    scratch = specs.resolve(specs.parse_strategy("scratch(cap=2)", shelf), offer, "bert")
+    assert specs.resolve(specs.parse_strategy("lora(rank=2)+probe", shelf), offer, BERT) == both
+    scratch = specs.resolve(specs.parse_strategy("scratch(cap=2)", shelf), offer, BERT)
     assert scratch.weights == Random()
     assert scratch.phases[0].stop == Plateau(cap=2.0)
 
@@ -166,7 +168,7 @@ def test_seed_of_finetuning_redraws_every_stream_and_no_key_without_it(shelf: Re
     from tlbench.grid import Cell, Condition, StrategyRef, TaskRef, stream
 
     offer = Offer("text-classification", "toy", "encoder", 100, None)
-    setups = [specs.resolve(specs.parse_strategy(text, shelf), offer, "bert") for text in
+    setups = [specs.resolve(specs.parse_strategy(text, shelf), offer, BERT) for text in
               ("finetune", "finetune(seed=1)")]
     assert '"seed":1,' in canonical_json(setups[1])
     assert canonical_json(setups[0]).count('"seed"') == 0

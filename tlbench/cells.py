@@ -149,7 +149,7 @@ def _source_of(ref: ModelRef, kind: str, shop: Shop) -> Any:
     from tlbench.model import Architecture
 
     model: Model = shop.registry.models[ref.name]
-    architecture = Architecture(ref.family, ref.model_type, dict(ref.identity))
+    architecture = Architecture(ref.family, ref.model_type, dict(ref.identity), pooling=ref.pooling)
     return Source(model, architecture, kind == "text-generation", shop.source.offline)
 
 

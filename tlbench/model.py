@@ -24,7 +24,8 @@ class Model:
         reference: Hub id (`owner/name`), local folder, or `package:module/folder` inside an installed package.
         revision: Hub revision; `None` takes the repository's main branch and records what it resolved to.
         family: `encoder`, `decoder`, `encoder-decoder`; `None` reads it from the model's config.
-        pooling: How one vector is made of a text: the model's own if it was trained with one, else `mean`.
+        pooling: How one vector is made of a text: `cls`, or `mean` unless the folder or repository says that the model
+            was trained with its first token (`1_Pooling/config.json` of a sentence encoder).
         training_sources: Data sets the weights have seen, for the leak flag; empty means unknown.
         sha256: Expected SHA-256 of the weights file; checked before loading.
         kinds: Task kinds it stands for in a default run; empty means that it runs only where it is named.
@@ -70,11 +71,8 @@ class Model:
                 raise UserError(f"model {self.name!r} has no config.json in {str(folder)!r}: save it with "
                                 "save_pretrained")
             return folder
-        from huggingface_hub import hf_hub_download
-
         try:
-            return Path(hf_hub_download(self.reference, "config.json", revision=self.revision,
-                                        local_files_only=offline)).parent
+            return Path(hf_file(self.reference, "config.json", self.revision, offline)).parent
         except Exception as error:
             raise UserError(f"model {self.reference!r} is neither a local folder nor reachable on the Hub "
                             f"({type(error).__name__}): check its name, the network, or give a folder") from error
@@ -97,7 +95,23 @@ class Model:
             identity = {"files": _content(folder)}
         family = self.family or family_of(config)
         weights = self.folder() is None or any(folder.glob("*.safetensors"))
-        return Architecture(family, str(config.get("model_type", "unknown")), identity, weights)
+        return Architecture(family, str(config.get("model_type", "unknown")), identity, weights,
+                            self._own_pooling(folder.name, offline), width_of(config))
+
+    def _own_pooling(self, commit: str, offline: bool) -> Literal["mean", "cls"]:
+        """Return the declared pooling, or that of a sentence encoder's own settings."""
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        folder, name = self.folder(), "1_Pooling/config.json"
+        try:
+            path = self.pooling == "mean" and (folder / name if folder else Path(hf_file(self.reference, name, commit,
+                                                                                         offline)))
+            own = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return self.pooling
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} of model {self.name!r} is not readable JSON: correct or remove it") from error
+        return "cls" if own.get("pooling_mode_cls_token") is True else self.pooling
 
 
 @dataclass(frozen=True)
@@ -109,12 +123,16 @@ class Architecture:
         model_type: transformers' name of the architecture, for example `bert` or `t5`.
         identity: Content hashes of a local model, or Hub id and resolved commit; part of every cell's key.
         weights: Whether there are weights; a folder with config and tokenizer alone can only start at random.
+        pooling: How one vector is made of a text.
+        width: Size of the hidden states, or `None` where the config does not say.
     """
 
     family: Family
     model_type: str
     identity: dict[str, Any]
     weights: bool = True
+    pooling: str = "mean"
+    width: int | None = None
 
 
 _CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -126,6 +144,13 @@ def _content(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file that a score can depend on."""
     paths = [folder / name for name in _CONTENT if (folder / name).is_file()] + sorted(folder.glob("*.safetensors"))
     return {path.name: file_sha256(path) for path in paths}
+
+
+def hf_file(repository: str, name: str, revision: str | None, offline: bool) -> str:
+    """Return the path of one file of a Hub repository, fetched if need be."""
+    from huggingface_hub import hf_hub_download
+
+    return str(hf_hub_download(repository, name, revision=revision, local_files_only=offline))
 
 
 def file_sha256(path: Path) -> str:
@@ -148,6 +173,16 @@ def package_folder(reference: str) -> Path:
     if not path.is_dir():
         raise UserError(f"model reference {reference!r}: package {module!r} holds no folder {inner!r}")
     return path
+
+
+def width_of(config: dict[str, Any]) -> int | None:
+    """Return the size of the hidden states that a transformers config names, read as JSON (no torch)."""
+    inner = config.get("text_config")
+    for found in (config, inner if isinstance(inner, dict) else {}):
+        for name in ("hidden_size", "d_model", "n_embd", "dim"):
+            if isinstance(found.get(name), int):
+                return int(found[name])
+    return None
 
 
 def family_of(config: dict[str, Any]) -> Family:

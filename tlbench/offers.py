@@ -52,7 +52,8 @@ class Sources(Mapping[str, SourceOffer]):
         if not self._learnable(task):
             raise KeyError(name)
         assert self._architecture is not None
-        setup = default_setup(task.kind, self._architecture.model_type, task.default_budget)
+        own = self._architecture
+        setup = default_setup(task.kind, own.model_type, task.default_budget, own.family, own.width)
         return SourceOffer(task_ref(task, self._registry, self._source), task.default_budget, setup)
 
     def __iter__(self) -> Iterator[str]:
@@ -91,7 +92,9 @@ class Teachers(Mapping[str, TeacherOffer]):
         architecture = model.architecture(self._source.offline) if model else self._own
         if architecture is None or (architecture.family == "encoder" and self._kind == "text-generation"):
             raise KeyError(name)
-        setup = default_setup(self._kind, architecture.model_type, self._budget)
+        setup = default_setup(
+            self._kind, architecture.model_type, self._budget, architecture.family, architecture.width
+        )
         return TeacherOffer(model_ref(model, architecture) if model else None, setup)
 
     def __iter__(self) -> Iterator[str]:

@@ -218,8 +218,7 @@ def _condition(
     offer: Offer,
     request: Request,
 ) -> tuple[Condition, str | None]:
-    model_type = architecture.model_type if architecture else None
-    setup = resolve(parts, offer, model_type)
+    setup = resolve(parts, offer, architecture)
     reason = unsupported(parts, offer) or idle(setup, offer.kind)
     reference = model_ref(model, architecture) if model and architecture else None
     condition = Condition(

@@ -1,15 +1,15 @@
 """The frozen recipes of the quick tier: what an ordinary fine-tuning is, per kind and architecture.
 
 They are data: a resolved Setup holds every number, so an edit here changes the keys of the cells it touches.
-Learning rates follow the usual choices for small encoders (5e-5 to 1e-4, BERT and MiniLM) and, for T5-like
-models, the relative step sizes of RMS-scaled AdamW (nanoT5).
+Learning rates follow the usual choices for small encoders (MiniLM: 1e-4), less for wider models (BERT, RoBERTa and
+DeBERTa: 1e-5 to 5e-5), and, for T5-like models, the relative step sizes of RMS-scaled AdamW (nanoT5).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tlbench.setups import Phase, Pretraining, Recipe, Setup
+from tlbench.setups import Family, Phase, Pretraining, Recipe, Setup
 from tlbench.task import Budget
 
 T5_LIKE = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
@@ -21,6 +21,8 @@ _BY_KIND = {
     "question-answering": Recipe(learning_rate=2e-4, epochs=3, min_steps=100, max_length=192),
     "text-generation": Recipe(learning_rate=1e-4, head_learning_rate=1e-4, epochs=2, min_steps=100, max_length=128),
 }
+_WIDTHS = ((512, 1.0), (768, 0.4), (1024, 0.2), (float("inf"), 0.1))
+"""Up to which width of the hidden states AdamW's rate is multiplied by what."""
 _FULL_EPOCHS = 3.0
 _T5_GENERATION_EPOCHS = 6.0
 _PRETRAINING = {
@@ -30,13 +32,17 @@ _PRETRAINING = {
 }
 
 
-def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
+def default_setup(
+    kind: str, model_type: str | None, budget: Budget, family: Family | None = None, width: int | None = None
+) -> Setup:
     """Return the Setup that `finetune` leaves as it is.
 
     Args:
         kind: Kind of the task.
         model_type: `model_type` of the model's config; `None` for strategies that use no model.
         budget: Labels; `full` and 5,000 or more take three epochs in batches of 32.
+        family: Family of the model; the tokenizers of decoders put nothing between two texts, so a separator is set.
+        width: Size of its hidden states, if it is known; wider models than MiniLM take smaller rates.
     """
     if model_type is None:
         return Setup(phases=())
@@ -45,6 +51,11 @@ def default_setup(kind: str, model_type: str | None, budget: Budget) -> Setup:
         recipe = replace(recipe, optimizer="rms-adamw", learning_rate=5e-3, head_learning_rate=0.2, weight_decay=0.0)
         if kind == "text-generation":  # there is no head; its rate only stands in the key
             recipe = replace(recipe, epochs=_T5_GENERATION_EPOCHS, head_learning_rate=5e-2)
+    else:
+        share = next(share for most, share in _WIDTHS if (width or 0) <= most)
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * share)
+    if family == "decoder" and kind in ("text-classification", "text-regression", "question-answering"):
+        recipe = replace(recipe, separator="\n\n")
     if budget == "full" or (isinstance(budget, int) and budget >= 5000):
         recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     return Setup(phases=(Phase(recipe=recipe),))

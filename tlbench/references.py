@@ -56,14 +56,17 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
 
 
 def model_named(name: str, registry: Registry) -> Model:
-    """Return a registered model, or make one of a folder or a Hub id."""
+    """Return a registered model, or make one of a folder or a Hub id (`owner/name` or `owner/name@revision`)."""
     if name in registry.models:
         return registry.models[name]
     path = Path(name).expanduser()
     if path.is_dir():
         model = Model(name=path.resolve().name, reference=str(path.resolve()))
-    elif name.startswith(("package:", ".", "/", "~")) or "/" in name:
+    elif name.startswith(("package:", ".", "/", "~")):
         model = Model(name=name, reference=name)
+    elif "/" in name:
+        repository, _, revision = name.partition("@")
+        model = Model(name=name, reference=repository, revision=revision or None)
     else:
         model = known(registry.models, name, "model")
     other = registry.models.setdefault(model.name, model)
@@ -78,4 +81,6 @@ def model_named(name: str, registry: Registry) -> Model:
 
 def model_ref(model: Model, architecture: Architecture) -> ModelRef:
     """Return what identifies a model in a cell."""
-    return ModelRef(model.name, architecture.family, architecture.model_type, model.pooling, architecture.identity)
+    return ModelRef(
+        model.name, architecture.family, architecture.model_type, architecture.pooling, architecture.identity
+    )

@@ -250,6 +250,7 @@ class Recipe:
         length_window: Batches are cut from windows of this many batches sorted by length (1: no grouping).
         layer_decay: Each layer group's rate in multiples of that of the group above it; 1 treats all alike.
         standardise: Whether numbers are learned in standard deviations of the training labels from their mean.
+        separator: What stands between two texts of one example beside what the tokenizer puts there.
     """
 
     optimizer: Literal["adamw", "rms-adamw"] = "adamw"
@@ -266,6 +267,7 @@ class Recipe:
     length_window: int = 8
     layer_decay: float = added(1.0)
     standardise: bool = added(False)
+    separator: str = added("")
 
     def for_added(self, multiple: float) -> Recipe:
         """Return the recipe of modules that are added to a frozen trunk (LoRA, arXiv:2106.09685, and its kin).

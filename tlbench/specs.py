@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlbench.canonical import settings
 from tlbench.errors import UserError
 from tlbench.grid import StrategyPart, StrategyRef
+from tlbench.model import Architecture
 from tlbench.recipes import default_setup
 from tlbench.registry import Registry
 from tlbench.setups import Setup
@@ -169,9 +170,10 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
     )
 
 
-def resolve(parts: Sequence[Strategy], offer: Offer, model_type: str | None) -> Setup:
+def resolve(parts: Sequence[Strategy], offer: Offer, model: Architecture | None) -> Setup:
     """Return the Setup of a composition: the default one, changed by each strategy in turn."""
-    setup = default_setup(offer.kind, model_type, offer.budget)
+    setup = (default_setup(offer.kind, model.model_type, offer.budget, model.family, model.width) if model
+             else default_setup(offer.kind, None, offer.budget))
     for part in parts:
         setup = part.prepare(setup, offer)
     # What trains no network has no recipe: an edit of the recipes must not change its keys.

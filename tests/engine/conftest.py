@@ -86,7 +86,7 @@ def machine_of(toys: ModuleType, zoo: Callable[..., Path]) -> Callable[..., Mach
         architecture = model.architecture(offline=True)
         source = Source(model, architecture, kind == "text-generation", offline=True)
         labels = kind_named(kind).labels(toys.examples(toys.KINDS[kind], 40))
-        setup = setup or default_setup(kind, architecture.model_type, 40)
+        setup = setup or default_setup(kind, architecture.model_type, 40, architecture.family)
         return build(source, setup, kind, labels, SEEDS)
 
     return machine

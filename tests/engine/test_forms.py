@@ -29,7 +29,7 @@ MODEL_TYPES = {"encoder": "bert", "decoder": "gpt2", "encoder-decoder": "t5"}
 
 def with_length(kind: str, family: str, length: int) -> Setup:
     """Return the usual Setup with another input length."""
-    recipe = default_setup(kind, MODEL_TYPES[family], 40).phases[0].recipe
+    recipe = default_setup(kind, MODEL_TYPES[family], 40, family).phases[0].recipe
     return Setup(phases=(Phase(recipe=replace(recipe, max_length=length, max_target_length=8)),))
 
 
@@ -236,6 +236,31 @@ def test_loss_of_a_batch_is_the_sum_of_its_rows(
         together = float(machine(encoded.batch(range(6), place.device)))
         alone = sum(float(machine(encoded.batch([row], place.device))) for row in range(6))
     assert together == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder-decoder"])
+def test_a_large_vocabulary_is_evaluated_in_smaller_batches(
+    family: str, machine_of: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machine_of("text-generation", family)
+    assert machine.form.rows_at_once(machine) == 64
+    frame = machine.form.frame
+    size = machine.trunk.get_output_embeddings().weight.shape[0]  # type: ignore[operator,union-attr]
+    tokens = frame.max_target_length + (frame.max_length if family == "decoder" else 0)
+    monkeypatch.setattr("tlbench.engine.generation._LOGITS", 5 * size * tokens)
+    assert machine.form.rows_at_once(machine) == 5
+    monkeypatch.setattr("tlbench.engine.generation._LOGITS", 1)
+    assert machine.form.rows_at_once(machine) == 1
+
+
+@pytest.mark.parametrize("kind", ["text-classification", "question-answering"])
+def test_two_texts_of_a_decoder_have_a_separator_between_them(
+    kind: str, machine_of: Callable[..., Machine]
+) -> None:
+    one = (TextExample("1", "a film", "good", "a rock") if kind == "text-classification"
+           else QuestionExample("1", "a film", "a rock", (Span("rock", 2),)))
+    form = machine_of(kind, "decoder").form
+    assert form.frame.tokenizer.decode(form.encode([one]).tokens.flat) == "a film\n\na rock"
 
 
 def test_model_too_short_to_generate_is_refused(machine_of: Callable[..., Machine]) -> None:

@@ -125,7 +125,11 @@ def training_batches(lengths: Ints, size: int, window: int, generator: np.random
                 yield batches[place]
 
 
-def evaluation_batches(lengths: Ints, tokens: int = 8192, rows: int = 64) -> list[list[int]]:
+EVALUATION_ROWS = 64
+"""Rows of a batch that is evaluated, at most."""
+
+
+def evaluation_batches(lengths: Ints, tokens: int = 8192, rows: int = EVALUATION_ROWS) -> list[list[int]]:
     """Return the one canonical plan of batches: sorted by length, at most `tokens` padded tokens each.
 
     The plan depends on the lengths alone; ranks share batches out, never rows, so that one process and two

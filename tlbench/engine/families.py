@@ -42,10 +42,10 @@ class Source:
 
 
 def load_tokenizer(source: Source) -> Any:
-    """Return the model's fast tokenizer.
+    """Return the model's tokenizer, a fast one where there is one.
 
     Raises:
-        UserError: the model has none, or none that reports character offsets.
+        UserError: the model has none, or one of which no part can be read here.
     """
     return _tokenizer(_place_of(source), _revision(source), source.model.trust_remote_code, source.offline)
 
@@ -63,13 +63,23 @@ def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> 
         tokenizer = AutoTokenizer.from_pretrained(
             place, revision=revision, trust_remote_code=trust, local_files_only=offline
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"model {place!r} comes without a usable tokenizer: save one beside it with tokenizer.save_pretrained"
+            f"model {place!r} comes without a usable tokenizer ({str(error).splitlines()[0]}): save one beside it with "
+            "tokenizer.save_pretrained"
         ) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"the tokenizer of {place!r} reports no character offsets: save a tokenizer.json beside it")
     return tokenizer
+
+
+def check_offsets(tokenizer: Any) -> None:
+    """Check that a tokenizer says where its tokens lie in a text.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path!r} reports no character offsets, which are needed "
+                        "here: save a tokenizer.json beside it")
 
 
 def load_trunk(source: Source, weights: Weights, seed: int) -> nn.Module:
@@ -111,7 +121,15 @@ class _Key:
 @lru_cache(maxsize=2)
 def _pretrained(key: _Key) -> nn.Module:
     source = key.source
-    trunk = _from_weights(source, _auto(source), **_no_pooler(source))
+    trunk, missing = _from_weights(source, _auto(source), **_no_pooler(source))
+    used = {name for name, _ in _inner(trunk, source).named_parameters(remove_duplicate=False)}
+    prefix = "encoder." if source.architecture.family == "encoder-decoder" and not source.generates else ""
+    lost = sorted(name for name in missing if name.removeprefix(prefix) in used and "pooler" not in name)
+    if lost:
+        raise UserError(
+            f"model {source.model.name!r}: its checkpoint lacks {len(lost)} of the weights that are needed here "
+            f"({lost[0]} ...), which would start at random: take a checkpoint of the whole model"
+        )
     return _inner(trunk, source)
 
 
@@ -131,15 +149,13 @@ def load_language_model(source: Source, random: bool, seed: int, layers: int | N
     """
     auto = language_model_class(source.architecture.family)
     if not random:
-        return _from_weights(source, auto).eval()
+        return _from_weights(source, auto)[0].eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = _config(source)
         if layers is not None:
             shorten(config, layers)
-        model: nn.Module = auto.from_config(
-            config, dtype=torch.float32, attn_implementation=attention_for(source.architecture.model_type)
-        )
+        model: nn.Module = _at_random(source, auto, config)
     return model.eval()
 
 
@@ -155,12 +171,13 @@ def language_model_class(family: str) -> Any:
     }[family]
 
 
-def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
+def _from_weights(source: Source, auto: Any, **options: Any) -> tuple[nn.Module, set[str]]:
+    """Return a model with its published weights, and the names of those that the checkpoint lacks."""
     _check_weights(source.model)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # weights that the checkpoint lacks must not depend on earlier cells
-            trunk: nn.Module = auto.from_pretrained(
+            trunk, found = auto.from_pretrained(
                 _place_of(source),
                 revision=_revision(source),
                 dtype=torch.float32,
@@ -168,27 +185,34 @@ def _from_weights(source: Source, auto: Any, **options: Any) -> nn.Module:
                 attn_implementation=attention_for(source.architecture.model_type),
                 local_files_only=source.offline,
                 trust_remote_code=source.model.trust_remote_code,
+                output_loading_info=True,
                 **options,
             )
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs safetensors "
-            "weights that transformers knows"
+            "weights that transformers knows; where the Hub converted them, name the revision that holds them "
+            "(owner/name@refs/pr/1)"
         ) from error
-    return trunk
+    return trunk, set(found["missing_keys"])
+
+
+def _at_random(source: Source, auto: Any, config: Any, **options: Any) -> nn.Module:
+    model: nn.Module = auto.from_config(
+        config,
+        dtype=torch.float32,
+        attn_implementation=attention_for(source.architecture.model_type),
+        trust_remote_code=source.model.trust_remote_code,
+        **options,
+    )
+    return model
 
 
 def _from_config(source: Source, layers: int | None) -> nn.Module:
     config = _config(source)
     if layers is not None:
         shorten(config, layers)
-    trunk = _auto(source).from_config(
-        config,
-        dtype=torch.float32,
-        attn_implementation=attention_for(source.architecture.model_type),
-        **_no_pooler(source),
-    )
-    return _inner(trunk, source)
+    return _inner(_at_random(source, _auto(source), config, **_no_pooler(source)), source)
 
 
 def _config(source: Source) -> Any:
@@ -218,14 +242,31 @@ def _inner(trunk: nn.Module, source: Source) -> nn.Module:
     if source.generates:
         # Checkpoints ship decoding settings of their own; a scratch twin has none. Both decode alike here.
         known: Any = trunk.generation_config
-        trunk.generation_config = GenerationConfig(
-            decoder_start_token_id=known.decoder_start_token_id, bos_token_id=known.bos_token_id
-        )
+        start = known.decoder_start_token_id
+        if source.architecture.family == "encoder-decoder":  # as in training; mBART's config says something else
+            end = trunk.config.eos_token_id  # type: ignore[union-attr]
+            end = end[0] if isinstance(end, list) else end
+            start = int(decoder_inputs(trunk, torch.tensor([[end or 0]]))[0, 0])
+        trunk.generation_config = GenerationConfig(decoder_start_token_id=start, bos_token_id=known.bos_token_id)
     if source.generates or source.architecture.family != "encoder-decoder":
         return trunk
     whole: Any = trunk
     encoder: nn.Module = whole.get_encoder()
     return encoder
+
+
+def decoder_inputs(trunk: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return what an encoder-decoder's decoder reads while it learns labels, (rows, label tokens); -100 is padding.
+
+    The model's own rule, or labels moved to the right behind the config's start token (NLLB has no rule of its own).
+    """
+    rule = getattr(trunk, "prepare_decoder_input_ids_from_labels", None)
+    if rule is not None:
+        own: torch.Tensor = rule(labels=labels)
+        return own
+    start = torch.full_like(labels[:, :1], trunk.config.decoder_start_token_id)
+    moved = torch.cat([start, labels[:, :-1]], 1)
+    return moved.masked_fill(moved < 0, trunk.config.pad_token_id or 0)
 
 
 def _no_pooler(source: Source) -> dict[str, Any]:
@@ -234,10 +275,10 @@ def _no_pooler(source: Source) -> dict[str, Any]:
     return {"add_pooling_layer": False} if has_pooler and not source.generates else {}
 
 
-def attention_for(model_type: str) -> str:
-    """Return transformers' name of the attention that a model type uses on this machine."""
+def attention_for(model_type: str) -> str | None:
+    """Return transformers' name of the attention that a model type uses here; `None` takes the best that it has."""
     on_cpu = not torch.cuda.is_available()
-    return ATTENTION if on_cpu and model_type in _OWN_ATTENTION else "sdpa"
+    return ATTENTION if on_cpu and model_type in _OWN_ATTENTION else None
 
 
 def _place_of(source: Source) -> str:

@@ -395,7 +395,7 @@ def validate(
     if not encoded.examples:
         return None, []
     machine.eval()
-    plan = evaluation_batches(encoded.tokens.lengths)
+    plan = evaluation_batches(encoded.tokens.lengths, rows=machine.form.rows_at_once(machine))
     losses: list[tuple[int, float]] = []
     rows: list[tuple[int, Any]] = []
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tlbench.engine.encoding import Encoded, Floats, Ragged
+from tlbench.engine.encoding import EVALUATION_ROWS, Encoded, Floats, Ragged
+from tlbench.engine.families import check_offsets
 from tlbench.setups import Family
 from tlbench.strategy import Prediction
 from tlbench.task import Example
@@ -37,6 +38,7 @@ class Frame:
         standardise: Whether numbers are learned in standard deviations of the training labels from their mean.
         centre: That mean.
         spread: That standard deviation.
+        separator: What stands between two texts beside what the tokenizer puts there.
     """
 
     tokenizer: Any
@@ -48,6 +50,7 @@ class Frame:
     standardise: bool = False
     centre: float = 0.0
     spread: float = 1.0
+    separator: str = ""
 
 
 class Form(ABC):
@@ -56,13 +59,21 @@ class Form(ABC):
     Attributes:
         generates: Whether the whole generating model is used, without a head.
         pooled: Whether frozen features are one vector per row instead of one per token.
+        places: Whether the tokenizer must say where its tokens lie in a text.
     """
 
     generates = False
     pooled = False
+    places = False
 
     def __init__(self, frame: Frame) -> None:
-        """Remember model and task."""
+        """Remember model and task.
+
+        Raises:
+            UserError: the tokenizer does not say where its tokens lie, and the form needs that.
+        """
+        if self.places:
+            check_offsets(frame.tokenizer)
         self.frame = frame
 
     def fitted(self, examples: Sequence[Example]) -> Form:
@@ -104,6 +115,10 @@ class Form(ABC):
             return hidden[:, 0]
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def rows_at_once(self, machine: Machine) -> int:
+        """Return of how many rows at most the loss is taken in one evaluation; no accident of memory may change it."""
+        return EVALUATION_ROWS
 
     def raw(self, machine: Machine, batch: Batch) -> list[Any]:
         """Return what decoding needs of each row of a batch, as NumPy arrays."""
@@ -160,7 +175,8 @@ class ClassificationForm(Form):
 
     def encode(self, examples: Sequence[Any]) -> Encoded:
         """Tokenize texts (with their pairs); the label's index goes with each row, -100 if it is unknown."""
-        pairs = [e.text_pair or "" for e in examples] if any(e.text_pair is not None for e in examples) else None
+        pairs = [self.frame.separator + (e.text_pair or "") for e in examples] if any(
+            e.text_pair is not None for e in examples) else None
         tokens, extra = ragged_of(self.tokenize([e.text for e in examples], pairs))
         targets = np.array([self._target(e.label) for e in examples])
         return Encoded(tokens, np.arange(len(examples)), len(examples), extra, {"labels": targets})
@@ -230,6 +246,8 @@ class RegressionForm(ClassificationForm):
 
 class TaggingForm(Form):
     """Tag each word at one of its tokens: the first, or the last for a decoder, which has then read the word."""
+
+    places = True
 
     def encode(self, examples: Sequence[Any]) -> Encoded:
         """Tokenize the words joined by spaces; texts longer than the model become several rows."""

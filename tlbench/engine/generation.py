@@ -11,6 +11,7 @@ from torch import nn
 
 from tlbench.engine.decoding import greedy
 from tlbench.engine.encoding import Encoded, Ragged
+from tlbench.engine.families import decoder_inputs
 from tlbench.engine.forms import IGNORED, Batch, Form
 from tlbench.errors import UserError
 from tlbench.strategy import Prediction
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tlbench.engine.machine import Machine
 
 _SEPARATOR = "\n\n"
+_LOGITS = 2**28
 
 
 class GenerationForm(Form):
@@ -51,7 +53,7 @@ class GenerationForm(Form):
 
     def _targets(self, texts: Sequence[str]) -> list[list[int]]:
         kept = self.frame.max_target_length - 1
-        rows = self.frame.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = self.frame.tokenizer(text_target=list(texts), add_special_tokens=False)["input_ids"]
         return [[*row[:kept], self.end] for row in rows]
 
     def outputs(self) -> int:
@@ -69,7 +71,7 @@ class GenerationForm(Form):
             given["encoder_outputs"] = (batch["hidden"],)
         else:
             given["input_ids"] = batch["input_ids"]
-        decoder_input = inner.prepare_decoder_input_ids_from_labels(batch["labels"])
+        decoder_input = decoder_inputs(inner, batch["labels"])
         logits: torch.Tensor = trunk(**given, decoder_input_ids=decoder_input, use_cache=False).logits
         return logits.float()
 
@@ -88,6 +90,13 @@ class GenerationForm(Form):
         return nn.functional.cross_entropy(
             scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum", ignore_index=IGNORED
         )
+
+    def rows_at_once(self, machine: Machine) -> int:
+        """Return how many rows have 2^28 logits together (1 GiB in float32), at most the usual number."""
+        trunk: Any = machine.trunk
+        source = self.frame.max_length if self.frame.family == "decoder" else 0
+        each = (source + self.frame.max_target_length) * int(trunk.get_output_embeddings().weight.shape[0])
+        return max(1, min(super().rows_at_once(machine), _LOGITS // each))
 
     def weight(self, encoded: Encoded, rows: Sequence[int]) -> float:
         """Return the number of target tokens."""

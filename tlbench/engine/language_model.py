@@ -11,7 +11,7 @@ import torch
 
 from tlbench.engine.decoding import greedy
 from tlbench.engine.encoding import Ragged, evaluation_batches
-from tlbench.engine.families import Source, load_tokenizer, load_trunk, max_positions
+from tlbench.engine.families import Source, check_offsets, load_tokenizer, load_trunk, max_positions
 from tlbench.engine.forms import IGNORED
 from tlbench.engine.generation import left_padded
 from tlbench.engine.likelihood import answered, branched, continued
@@ -43,6 +43,8 @@ class LanguageModel(TextModel):
         if source.architecture.family == "encoder":
             raise UnsupportedError("an encoder alone predicts no next word, so it cannot be prompted")
         self.tokenizer = load_tokenizer(source)
+        if self.decodes:
+            check_offsets(self.tokenizer)
         self.trunk: Any = load_trunk(source, Pretrained(), 0).to(place.device)
         self.place, self.precision = place, precision
         self.positions = max_positions(self.trunk, self.tokenizer, _UNLIMITED)
@@ -183,8 +185,12 @@ class LanguageModel(TextModel):
         """Return one answer per row, on every rank; ranks share out whole batches of one plan."""
         plan = evaluation_batches(np.asarray(lengths, dtype=np.int64), tokens=_BATCH_TOKENS)
         found: list[tuple[int, Any]] = []
-        for rows in plan[self.place.rank :: self.place.world]:
-            with autocast(self.precision, self.place.device):
-                found += zip(rows, answer(rows), strict=True)
+
+        def mine() -> None:
+            for rows in plan[self.place.rank :: self.place.world]:
+                with autocast(self.precision, self.place.device):
+                    found.extend(zip(rows, answer(rows), strict=True))
+
+        self.place.in_step(mine)  # ranks that wait in a collective could not be told of an error
         by_row = dict(self.place.gather(found))
         return [by_row[row] for row in range(len(lengths))]

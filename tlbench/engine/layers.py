@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -12,13 +13,17 @@ from tlbench.errors import UnsupportedError
 _EMBEDDING = re.compile(r"(^|\.)(embeddings?|shared|embed_tokens|embed_positions|wte|wpe|lm_head|word_embedding)(\.|$)")
 
 
+_DEPTHS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
+"""Where configurations count the blocks of a stack: T5 says `num_decoder_layers`, BART `decoder_layers`."""
+
+
 def stacks(trunk: nn.Module) -> list[str]:
     """Return the names of the lists of blocks, the encoder's before the decoder's.
 
     A stack is an outermost list of as many modules as the configuration says that there are layers.
     """
     config: Any = trunk.config
-    depths = {getattr(config, name, None) for name in ("num_hidden_layers", "num_decoder_layers")} - {None}
+    depths = {getattr(config, name, None) for name in _DEPTHS} - {None}
     found: list[str] = []
     for name, module in trunk.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in found)
@@ -45,15 +50,26 @@ def layer_groups(trunk: nn.Module) -> list[list[str]]:
     embeddings: list[str] = []
     top: list[str] = []
     blocks: dict[tuple[str, int], list[str]] = {(name, i): [] for name in lists for i in range(depth(trunk, name))}
-    for name, _ in trunk.named_parameters():
+    outer = {id(p) for p in _tables(trunk)}
+    for name, parameter in trunk.named_parameters():
         owner = next((stack for stack in lists if name.startswith(f"{stack}.")), None)
         if owner is not None:
             blocks[owner, int(name[len(owner) + 1 :].partition(".")[0])].append(name)
-        elif _EMBEDDING.search(name):
+        elif _EMBEDDING.search(name) or id(parameter) in outer:
             embeddings.append(name)
         else:
             top.append(name)
     return [group for group in (embeddings, *blocks.values(), top) if group]
+
+
+def _tables(trunk: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of the embedding and of the output matrix, by whatever name."""
+    found: list[nn.Parameter] = []
+    for name in ("get_input_embeddings", "get_output_embeddings"):
+        with contextlib.suppress(NotImplementedError):
+            table = getattr(trunk, name, lambda: None)()
+            found += [] if table is None else list(table.parameters())
+    return found
 
 
 def depth(trunk: nn.Module, stack: str) -> int:
@@ -72,8 +88,9 @@ def shorten(config: Any, layers: int) -> None:
             f"architecture {config.model_type!r} does not say how many layers it has, so it cannot be built smaller"
         )
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
-    if getattr(config, "num_decoder_layers", None):
-        config.num_decoder_layers = min(layers, config.num_decoder_layers)
+    for name in _DEPTHS[1:]:
+        if getattr(config, name, None):
+            setattr(config, name, min(layers, getattr(config, name)))
     if getattr(config, "layer_types", None):
         config.layer_types = list(config.layer_types[:layers])
 

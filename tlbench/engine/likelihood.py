@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from tlbench.engine.families import decoder_inputs
 from tlbench.engine.generation import joined, left_padded
 
 
@@ -29,7 +30,7 @@ def answered(
     logits: torch.Tensor = trunk(
         encoder_outputs=BaseModelOutput(last_hidden_state=states[copies]),
         attention_mask=mask[copies],
-        decoder_input_ids=trunk.prepare_decoder_input_ids_from_labels(labels),
+        decoder_input_ids=decoder_inputs(trunk, labels),
         use_cache=False,
     ).logits
     return logits.float()

@@ -186,9 +186,10 @@ def _frame(
     return Frame(
         tokenizer,
         family,
-        source.model.pooling if readout.pooling == "model" else readout.pooling,
+        source.architecture.pooling if readout.pooling == "model" else readout.pooling,
         max_positions(trunk, tokenizer, recipe.max_length, behind),
         recipe.max_target_length,
         labels,
         recipe.standardise,
+        separator=recipe.separator,
     )

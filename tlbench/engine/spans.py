@@ -22,9 +22,11 @@ LONGEST_ANSWER = 96
 class SpanForm(Form):
     """Point at the first and last token of the answer; windows overlap by a quarter of their length."""
 
+    places = True
+
     def encode(self, examples: Sequence[Any]) -> Encoded:
         """Tokenize questions with their contexts into windows; a window without the answer points at token 0."""
-        questions = [self._short(e.question) for e in examples]
+        questions = [self._short(e.question) + self.frame.separator for e in examples]
         encoding = self.tokenize(
             questions,
             [e.context for e in examples],
