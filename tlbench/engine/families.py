@@ -122,7 +122,8 @@ class _Key:
 def _pretrained(key: _Key) -> nn.Module:
     source = key.source
     trunk, missing = _from_weights(source, _auto(source), **_no_pooler(source))
-    used = {name for name, _ in _inner(trunk, source).named_parameters(remove_duplicate=False)}
+    weights = _inner(trunk, source).named_parameters(remove_duplicate=False)
+    used = {name for name, p in weights if p.requires_grad}  # what is computed (sinusoidal positions) is not saved
     prefix = "encoder." if source.architecture.family == "encoder-decoder" and not source.generates else ""
     lost = sorted(name for name in missing if name.removeprefix(prefix) in used and "pooler" not in name)
     if lost:
