@@ -122,8 +122,8 @@ class _Key:
 def _pretrained(key: _Key) -> nn.Module:
     source = key.source
     trunk, missing = _from_weights(source, _auto(source), **_no_pooler(source))
-    weights = _inner(trunk, source).named_parameters(remove_duplicate=False)
-    used = {name for name, p in weights if p.requires_grad}  # what is computed (sinusoidal positions) is not saved
+    inner = _inner(trunk, source)
+    used = {name for name, _ in inner.named_parameters(remove_duplicate=False) if not _is_computed(inner, name)}
     prefix = "encoder." if source.architecture.family == "encoder-decoder" and not source.generates else ""
     lost = sorted(name for name in missing if name.removeprefix(prefix) in used and "pooler" not in name)
     if lost:
@@ -131,7 +131,12 @@ def _pretrained(key: _Key) -> nn.Module:
             f"model {source.model.name!r}: its checkpoint lacks {len(lost)} of the weights that are needed here "
             f"({lost[0]} ...), which would start at random: take a checkpoint of the whole model"
         )
-    return _inner(trunk, source)
+    return inner
+
+
+def _is_computed(trunk: nn.Module, name: str) -> bool:
+    """Return whether a weight is a formula that checkpoints leave out: Marian's and Pegasus's sinusoidal positions."""
+    return "Sinusoidal" in type(trunk.get_submodule(name.rpartition(".")[0])).__name__
 
 
 def load_language_model(source: Source, random: bool, seed: int, layers: int | None = None) -> nn.Module:
