@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -62,8 +62,8 @@ class Comparisons:
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
         self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
         self._ranks: dict[str, tuple[int, int]] | None = None
-        for transfers in (True, False):  # baselines are random models and rules: their noise is of another size
-            alike = [c.id for c in table.conditions if c.transfers == transfers]
+        for nature in {_nature(c) for c in table.conditions}:
+            alike = [c.id for c in table.conditions if _nature(c) == nature]
             _steady([self.best[id] for id in alike])
             _steady([self.scratch[id] for id in alike])
         _steady([comparison for _, comparison in self.parts])
@@ -167,9 +167,9 @@ class Comparisons:
                 if len(pairs.left) >= REPLICATES and (estimate := self._pairer.delta(pairs)).p is not None:
                     worst = max(_collapsed(one), _collapsed(other))
                     found[i, j] = Comparison(Delta("best"), one.tier, estimate, worst)
-        for with_transfer in range(3):  # of the two
-            _steady([made for (i, j), made in found.items()
-                     if conditions[i].transfers + conditions[j].transfers == with_transfer])
+        natures = {place: {_nature(conditions[i]) for i in place} for place in found}
+        for nature in {frozenset(both) for both in natures.values()}:
+            _steady([made for place, made in found.items() if natures[place] == nature])
         ps = [made.p for made in found.values() if made.p is not None]
         for (i, j), p in zip(found, holm(ps), strict=True):
             apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
@@ -222,6 +222,11 @@ def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
         too_small=found.too_small_for_equal,
         too_few=found.too_few_for_equal,
     )
+
+
+def _nature(condition: Condition) -> Hashable:
+    """Tell apart models, pre-trained or random, rules and word vectors: their noise is of different sizes."""
+    return condition.transfers, condition.architecture
 
 
 def _steady(comparisons: Sequence[Comparison]) -> None:
