@@ -35,6 +35,15 @@ class LoraStrategy(Strategy):
     summary = "train low-rank adapters and the head"
     writes = frozenset({"adapters", "trainable", "recipe"})
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: a rank below 1, no rate, or a dropout that is no share.
+        """
+        if self.rank < 1 or self.rate <= 0 or not 0 <= self.dropout < 1:
+            raise ValueError("rank is at least 1, rate above 0, and dropout from 0 to below 1")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the adapters and train only them and the head."""
         adapter = Lora(self.rank, self.alpha, self.dropout, self.targets)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import cli, runner
+from tlbench import cli, registry, runner
 from tlbench.records import Store
+from tlbench.sources import DataSource
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(("arguments", "expected"), [
     (["--tasks", "api-topik"], "task 'api-topik' is not known: did you mean 'api-topic'"),
     (["--tasks", ""], "nothing is left to run (no task was named)"),
-    (["--strategies", "fintune"], "strategy 'fintune' is not known: did you mean 'finetune'?"),
+    (["--strategies", "fintune"], "strategy 'fintune' is not known: did you mean 'finetune'"),
     (["--strategies", "lora(rnk=4)"], "strategy 'lora' has no field 'rnk': did you mean 'rank'?"),
     (["--strategies", "scratch+lora"], "cannot be composed: 'scratch' and 'lora' both set the recipe"),
     (["--strategies", "lora+gradual-unfreeze"], "'lora' and 'gradual-unfreeze' both set the trainable"),
@@ -409,3 +410,189 @@ def test_board_is_written_only_where_it_can_be(tlbench: Command, finished: Path)
     said = tlbench("board", finished, "--write", "board.md")
     assert said.code == 0
     assert "floor" in Path("board.md").read_text(encoding="utf-8")
+
+
+# --- what a review found
+
+
+def test_readme_of_somebody_else_is_not_replaced(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    mine = write(tmp_path / "README.md", "my notes")
+    said = tlbench(*grid(reviews, tmp_path))
+    assert "was not written by tlbench and would be replaced" in said.sentence
+    assert mine.read_text(encoding="utf-8") == "my notes"
+    assert not (tmp_path / "records").exists()
+
+
+def test_damaged_predictions_are_named_before_anything_runs(tlbench: Command, reviews: Path, finished: Path) -> None:
+    path = next((finished / "records").glob("*.parquet"))
+    path.write_bytes(path.read_bytes() + b"x")
+    said = tlbench(*grid(reviews, finished)[:-3], "--replicates", 3, "--offline", "--out", finished)
+    assert f"the predictions {path.name!r} is truncated or was edited" in said.sentence
+    assert len(list((finished / "records").glob("*.json"))) == 2
+
+
+def test_record_of_another_layout_is_refused(tlbench: Command, finished: Path) -> None:
+    path = next((finished / "records").glob("*.json"))
+    text = path.read_text(encoding="utf-8").replace('"schema_version": 1', '"schema_version": 99')
+    path.unlink()
+    name = f"{path.stem.partition('-')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    write(finished / "records" / name, text)
+    assert "schema_version" in tlbench("board", finished).sentence
+
+
+@pytest.mark.parametrize(("toml", "expected"), [
+    ('default_budget = "half"', "default_budget is 'half'"),
+    ("default_budget = -5", "default_budget is -5"),
+    ("languages = [1]", "languages is (1,)"),
+    ("test_cap = -1", "test_cap is -1"),
+    ('name = "c/../../x"', "name is 'c/../../x'"),
+])
+def test_declaration_is_checked_before_anything_is_stored(
+    toml: str, expected: str, tlbench: Command, reviews: Path, tmp_path: Path
+) -> None:
+    task = write(tmp_path / "task.toml", f'data = "{reviews.name}"\n{toml}\n')
+    said = tlbench("run", "--data", task, "--tasks", "reviews", "--strategies", "floor", "--out", tmp_path / "run")
+    assert expected in said.sentence
+    assert not (tmp_path / "run" / "records").exists()
+
+
+FAULTY_STRATEGY = """
+from dataclasses import dataclass
+from tlbench import Learner, LearnerModel, Strategy
+
+@dataclass(frozen=True)
+class Faulty(Strategy):
+    name = "faulty"
+    uses_model = False
+    writes = frozenset({{"learner"}})
+
+    def prepare(self, setup, offer):
+        {prepare}
+        from dataclasses import replace
+        return replace(setup, learner=Learner("faulty"))
+
+    def learner(self, config, kind, seed):
+        class Made(LearnerModel):
+            def fit(self, train, validation):
+                {fit}
+            def predict(self, examples):
+                return ["good"] * len(examples)
+        return Made()
+"""
+
+
+def faulty(folder: Path, prepare: str = "pass", fit: str = "return {}") -> Path:
+    return write(folder / "faulty.py", FAULTY_STRATEGY.format(prepare=prepare, fit=fit))
+
+
+def test_strategy_that_cannot_prepare_is_named(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    plugin = faulty(tmp_path, prepare="raise KeyError('lost')")
+    said = tlbench(*grid(reviews, tmp_path / "run"), "--plugin", plugin, "--strategies", "floor,faulty")
+    assert "strategy 'faulty' cannot be prepared for task 'reviews' (KeyError: 'lost')" in said.sentence
+    assert "faulty.py" in said.sentence
+    assert tlbench("list", "strategies", "--matrix", "--plugin", plugin).code == 0
+
+
+@pytest.mark.parametrize(("fit", "expected"), [
+    ("raise SystemExit(0)", "SystemExit"),
+    ("import numpy; return {'loss': numpy.float32(3)}", "cannot be stored"),
+    (r"return {'word': '\ud83d'}", "cannot be stored"),
+    ("return {'call': print}", "cannot be stored"),
+])
+def test_learner_that_misbehaves_is_a_failed_row_beside_finished_ones(
+    fit: str, expected: str, tlbench: Command, reviews: Path, tmp_path: Path
+) -> None:
+    command = (*grid(reviews, tmp_path / "run"), "--plugin", faulty(tmp_path, fit=fit), "--strategies", "faulty,floor")
+    said = tlbench(*command)
+    assert said.code == 1
+    states = {record.strategy["name"]: record for record in Store(tmp_path / "run").load()}
+    assert states["floor"].status == "ok"
+    assert states["faulty"].status == "failed"
+    assert expected in str(states["faulty"].reason)
+    assert tlbench(*command).code == 1  # and the same command comes back
+    assert len(list((tmp_path / "run" / "records").glob("*.json"))) == 4
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), [
+    ("half.jsonl", r'{"text": "a \ud83d b", "label": "x"}', "is not valid JSON"),
+    ("deep.jsonl", "[" * 100_000, "nested too deeply"),
+    ("huge.jsonl", '{"text": "a", "label": 1' + "0" * 400 + "}", "huge"),
+    ("semi.csv", "text;label\na;b\n", "separated by ';'"),
+    ("stars.csv", "text,stars\na,b\n", "--label"),
+    ("hole.csv", "text,label\n" + "".join(f"text {at},{at / 7:.3f}\n" for at in range(40)) + "last,nan\n",
+     "column 'label' is empty at line 42"),
+    ("plain.jsonl", "\n".join(json.dumps({"words": ["a", str(at)], "tags": ["O", "O"]}) for at in range(40)),
+     "hold no entity"),
+])
+def test_odd_data_are_one_sentence(
+    name: str, content: str, expected: str, tlbench: Command, tmp_path: Path
+) -> None:
+    path = write(tmp_path / name, content)
+    assert expected in tlbench("run", "--data", path, "--tasks", path.stem, "--strategies", "floor").sentence
+
+
+def test_bytes_in_numpy_files_must_be_utf_8(tlbench: Command, tmp_path: Path) -> None:
+    texts = np.array([f"caf\u00e9 {at}".encode("latin-1") for at in range(40)])
+    np.savez(tmp_path / "bytes.npz", text=texts, label=np.arange(40) % 2)
+    said = tlbench("run", "--data", tmp_path / "bytes.npz", "--tasks", "bytes", "--strategies", "floor")
+    assert "is not UTF-8" in said.sentence
+
+
+def test_not_a_number_is_a_class_name_among_names(tlbench: Command, tmp_path: Path) -> None:
+    rows = [f"text number {at},{('na', 'de', 'fr')[at % 3]}" for at in range(60)]
+    path = write(tmp_path / "codes.csv", "\n".join(["text,label", *rows, ""]))
+    assert tlbench(*grid(path, tmp_path / "run")).code == 0
+
+
+def test_data_files_of_any_name_run(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "\u65e5\u672c\u8a9e [bold].csv"
+    shutil.copy(reviews, strange)
+    other = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    shutil.copy(reviews, other)
+    said = tlbench("run", "--data", strange, "--data", other, "--tasks", "bold,caf", "--strategies", "floor",
+                   "--replicates", 1, "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    names = {record.task["name"] for record in Store(tmp_path / "run").load()}
+    assert names == {"bold", "caf"}
+
+
+def test_damaged_cache_is_made_again(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    assert tlbench(*grid(reviews, tmp_path / "run")).code == 0
+    (path,) = (tmp_path / "cache" / "tasks").glob("reviews-*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for answer in (tmp_path / "cache" / "precision").glob("*.json"):
+        answer.write_text("{", encoding="utf-8")
+    assert tlbench(*grid(reviews, tmp_path / "again")).code == 0
+    assert path.read_bytes() == whole
+
+
+def test_sources_without_a_strategy_that_has_one_are_refused(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    said = tlbench(*grid(reviews, tmp_path / "run"), "--sources", "api-topic")
+    assert "no strategy here learns from one" in said.sentence
+
+
+def test_model_without_weights_alone_is_refused(tlbench: Command, reviews: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    write(folder / "config.json", json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
+    said = tlbench(*grid(reviews, tmp_path / "run"), "--models", folder, "--strategies", "finetune")
+    assert "has no safetensors weights" in said.sentence
+    assert "rank is at least 1" in tlbench(*grid(reviews, tmp_path / "run"), "--strategies", "lora(rank=0)").sentence
+
+
+def test_other_rows_of_a_mirror_have_other_keys(tlbench: Command, tmp_path: Path) -> None:
+    keys = []
+    for name, text in (("one", "fine"), ("two", "dull")):
+        folder = tmp_path / name / "SetFit" / "sst2"
+        folder.mkdir(parents=True)
+        for split in ("train", "dev", "test"):
+            rows = [{"text": f"{split} {at} is {text}", "label": at % 2, "label_text": str(at % 2)} for at in range(60)]
+            write(folder / f"{split}.jsonl", "\n".join(map(json.dumps, rows)))
+        said = tlbench("plan", "--tasks", "sst2", "--strategies", "floor", "--suite", "public", "--mirror",
+                       tmp_path / name, "--any-rows", "--offline", "--json", "--budgets", 40)
+        assert said.code == 0, said.err
+        source = DataSource(mirror=tmp_path / name, any_rows=True)
+        task = registry.load().task("sst2")
+        keys.append(dict(task.identity(source)))
+    assert keys[0] != keys[1]

@@ -200,7 +200,7 @@ def test_faulty_hooks_are_reported(install: Install, tmp_path: Path, text: str, 
 @pytest.mark.parametrize(("text", "expected"), [
     (strategy(frozen=False), "strategy 'still' is not a frozen dataclass: put @dataclass(frozen=True) above it"),
     (strategy(field="rate: float"), "give every field of ['rate'] a default"),
-    (task(kind="text-clasification"), "declares kind 'text-clasification': use one of text-classification"),
+    (task(kind="text-clasification"), "kind is 'text-clasification': use one of text-classification"),
 ])
 def test_faulty_classes_are_reported(install: Install, tmp_path: Path, text: str, expected: str) -> None:
     assert expected in fault(install(faulty=text))

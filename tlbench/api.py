@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench.attempts import unwinding
+from tlbench.boards.cached import check_free
+from tlbench.canonical import storable
 from tlbench.errors import UserError
 from tlbench.planning import DEFAULT_STRATEGIES, Plan, Request, make_plan
 from tlbench.records import Record, Store, current
@@ -98,6 +100,7 @@ def execute(
     if rank != 0:
         return _follow(request, options, source, plugins, registry, plan, store)
     with lock(folder):
+        check_free(folder)
         store.check()
         work = todo(plan, store, options.retry_failed)
         records = _work(request, options, source, plugins, registry, work, store, reporter or Silent())
@@ -305,7 +308,7 @@ def command_line(arguments: Sequence[str]) -> str:
             skip = True
         elif not argument.startswith(("--grid=", "--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
             kept.append(argument)
-    return shlex.join(["tlbench", *kept])
+    return str(storable(shlex.join(["tlbench", *kept])))
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

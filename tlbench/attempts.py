@@ -117,6 +117,10 @@ def unwinding(wanted: bool = True) -> Iterator[None]:
             signal.signal(number, action)
 
 
+class Ended(SystemExit):
+    """A signal ends the process; any other SystemExit is a plugin's doing."""
+
+
 def _unwind(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)
-    raise SystemExit(128 + number)
+    raise Ended(128 + number)

@@ -48,6 +48,21 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{value!r} of type {type(value).__name__} has no canonical form: use JSON types or a dataclass")
 
 
+def storable(value: Any) -> Any:
+    """Return whatever a plugin made as JSON types that any file can hold: halves of characters and objects as text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__, **{name: storable(item) for name, item in settings(value).items()}}
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return storable(repr(value))
+
+
 def settings(value: Any) -> dict[str, Any]:
     """Return a dataclass's fields by name, without those that are `added` and have their default."""
     held = {f: getattr(value, f.name) for f in dataclasses.fields(value)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tlbench.attempts import Ended
 from tlbench.canonical import digest, plain
 from tlbench.data import CellData, TaskData, cell_data, task_data, without_answer
 from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
@@ -97,7 +98,9 @@ def run_cell(cell: Cell, shop: Shop) -> Outcome:
         raise
     except UnsupportedError as error:
         status, reason = "unsupported", str(error)
-    except Exception as error:
+    except Ended:
+        raise
+    except (Exception, SystemExit) as error:
         status, reason = "failed", sentence(error)
     facts = _facts(cell, shop, data, learned)
     facts["cost"] |= {"seconds": clock.total(), "peak_memory_bytes": memory.read(), "peak_memory_method": memory.method}

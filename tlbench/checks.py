@@ -6,7 +6,6 @@ Public for plugin authors: `check_task(MyTask())` and `check_strategy(MyStrategy
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,19 +13,16 @@ from typing import Any, get_args
 
 from tlbench import toys
 from tlbench.canonical import canonical_json, plain
+from tlbench.declarations import FEWEST, name_fault, task_fault, version_fault
 from tlbench.errors import UnsupportedError
-from tlbench.kinds import KINDS, Kind, kind_named
+from tlbench.kinds import Kind, kind_named
 from tlbench.recipes import default_setup
 from tlbench.setups import Family, Part, Setup
 from tlbench.sources import DataSource, fingerprint
 from tlbench.strategy import ExternalData, LearnerModel, Offer, Strategy
 from tlbench.task import Budget, Example, Splits, Task, texts_of
-from tlbench.template import Template
 
-FEWEST = 10
-"""Training examples that a task needs at least: the smallest budget."""
 IDENTITY_SECONDS = 1.0
-_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 _MODEL_TYPES: dict[Family, tuple[str, ...]] = {"encoder": ("bert",), "decoder": ("gpt2",),
                                                "encoder-decoder": ("t5", "bart")}
 _BUDGETS: tuple[Budget, ...] = (10, 300, "full")
@@ -72,7 +68,7 @@ def check_task(task: Task, source: DataSource | None = None) -> Report:
     source = source or DataSource()
     loaded: list[Splits] = []
     checks: dict[str, Check] = {
-        "task_declares_itself": lambda: _declaration(task),
+        "task_declares_itself": lambda: task_fault(task),
         "task_metric_is_known": lambda: _metric(task),
         "task_identity_is_fast_json": lambda: _identity(task, source),
         "task_is_available": lambda: _available(task, source),
@@ -120,35 +116,6 @@ def _attempt(check: Check) -> str | None:
 
 
 # --- tasks
-
-
-def _declaration(task: Task) -> str | None:
-    wrong = _wrong_name(getattr(task, "name", None)) or _wrong_version(task.version)
-    if wrong:
-        return wrong
-    if getattr(task, "kind", None) not in KINDS:
-        return f"kind is {getattr(task, 'kind', None)!r}: use one of {', '.join(KINDS)}"
-    for name in ("languages", "sources"):
-        value = getattr(task, name)
-        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            return f"{name} is {value!r}: give a tuple of strings"
-    if not task.languages:
-        return "languages is empty: give BCP 47 codes"
-    if task.test_cap is not None and (type(task.test_cap) is not int or task.test_cap < 1):
-        return f"test_cap is {task.test_cap!r}: give a positive number or None"
-    if task.default_budget != "full" and (type(task.default_budget) is not int or task.default_budget < FEWEST):
-        return f"default_budget is {task.default_budget!r}: give {FEWEST} or more, or 'full'"
-    return None if task.template is None else Template(task.template).fault(task.kind)
-
-
-def _wrong_name(name: Any) -> str | None:
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        return None
-    return f"name is {name!r}: use lower-case letters, digits and hyphens"
-
-
-def _wrong_version(version: Any) -> str | None:
-    return None if type(version) is int and version >= 1 else f"version is {version!r}: use 1, 2, 3 ..."
 
 
 def _metric(task: Task) -> str | None:
@@ -251,7 +218,7 @@ def _frozen(strategy: type[Strategy]) -> str | None:
 
 
 def _strategy_declaration(strategy: type[Strategy]) -> str | None:
-    wrong = _wrong_name(getattr(strategy, "name", None)) or _wrong_version(strategy.version)
+    wrong = name_fault(getattr(strategy, "name", None)) or version_fault(strategy.version)
     if wrong:
         return wrong
     if strategy.external_data not in get_args(ExternalData):

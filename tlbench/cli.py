@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -364,6 +365,9 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2, never a traceback."""
     # Spinning OpenMP threads slow a shared machine down several times; a user's own setting stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a board holds more than Latin-1
     try:
         cli(standalone_mode=False)
     except UserError as error:

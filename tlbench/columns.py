@@ -13,6 +13,7 @@ from tlbench.tables import Table
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample
 
 MOST_CLASSES = 20
+_MISSING = frozenset({"nan", "na", "n/a", "null", "none", "-"})
 _DEFAULTS = {
     "text-classification": ("text", "label", None),
     "text-regression": ("text", "label", None),
@@ -56,7 +57,8 @@ def guess_kind(table: Table, text: str | None, label: str | None, text_pair: str
         if any(isinstance(value, list) for value in table.column(text or "text")):
             return "token-classification", "its inputs and labels are lists"
         return "text-generation", "its labels are lists"
-    numbers = {_number(value) for value in values if not _absent(value)}
+    holes = _holes(values)
+    numbers = {_number(value) for row, value in enumerate(values) if row not in holes and not _absent(value)}
     fractions = any(number is not None and not number.is_integer() for number in numbers)
     if None not in numbers and fractions and len(numbers) > MOST_CLASSES:
         return "text-regression", f"its labels are {len(numbers)} different numbers"
@@ -218,9 +220,9 @@ def class_name(value: Any) -> str:
 def _refuse_absent(table: Table, roles: Roles) -> None:
     for name in (roles.text, roles.label, roles.text_pair):
         values: Sequence[Any] = () if name is None else table.columns[name]
-        empty_counts = name == roles.label
+        holes = _holes(values) if name == roles.label else set()
         absent = [row for row, value in enumerate(values)
-                  if value is None or (empty_counts and _absent(value))]
+                  if value is None or row in holes or (name == roles.label and _absent(value))]
         if absent:
             raise UserError(f"column {name!r} is empty at {table.where(absent[0])} ({len(absent)} of "
                             f"{len(values)} rows): fill it in or remove the rows")
@@ -240,6 +242,13 @@ def _type_name(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
+def _holes(values: Sequence[Any]) -> set[int]:
+    """Return the rows that say `nan` or the like where all others hold numbers; among names it is a name."""
+    said = {row for row, value in enumerate(values) if isinstance(value, str) and value.strip().lower() in _MISSING}
+    others = [value for row, value in enumerate(values) if row not in said and not _absent(value)]
+    return said if others and all(_number(value) is not None for value in others) else set()
+
+
 def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip()) or value != value
 
@@ -250,7 +259,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

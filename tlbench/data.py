@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -85,7 +86,7 @@ def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
     """
     path = source.cache / "tasks" / f"{ref.name}-{digest([_LAYOUT, PROTOCOL, ref, _code(task)], 24)}.jsonl"
     kind = kind_named(ref.kind)
-    if path.is_file():
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged copy is made again
         return _read(path, kind)
     data = _prepare(task.load(source), kind, ref)
     _write(path, data)

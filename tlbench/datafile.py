@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlbench.canonical import digest, storable
 from tlbench.columns import Roles, examples_of, guess_kind, roles_of
+from tlbench.declarations import task_fault
 from tlbench.errors import UserError
 from tlbench.holdout import RULE, hold_out
 from tlbench.sources import DataSource
@@ -150,17 +152,19 @@ class FileTask(Task):
                          start=file.start, group=file.group)
         self._splits = _splits(file, table, kind, roles)
         self._splits = dataclasses.replace(
-            self._splits, notes={"file": file.path.name, "kind": f"{kind}: {reason}", **self._splits.notes})
+            self._splits, notes={"file": storable(file.path.name), "kind": f"{kind}: {reason}", **self._splits.notes})
         self._identity = {"files": _hashes(file), "kind": kind, "columns": dataclasses.asdict(roles),
                           "split": file.split, **({} if file.test or file.split else {"hold_out": RULE})}
         few = len(self._splits.train) < 300
-        stem = re.sub(r"[^a-z0-9]+", "-", file.path.stem.lower()).strip("-")
         self.__dict__.update(  # a declaration for each file, where other tasks have class attributes
-            name=file.name or stem or "data", kind=kind,
-            summary=f"{kind} from {file.path.name}", licence=file.licence, languages=file.languages,
+            name=file.name or _name(file.path.stem), kind=kind,
+            summary=f"{kind} from {storable(file.path.name)}", licence=file.licence, languages=file.languages,
             metric=file.metric, test_cap=file.test_cap, template=file.template,
             default_budget=file.default_budget or ("full" if few else 300),
         )
+        fault = task_fault(self)
+        if fault:
+            raise UserError(f"the task of {str(file.path)!r}: {fault}")
 
     def load(self, source: DataSource) -> Splits:
         """Return the splits that were read when the task was made."""
@@ -169,6 +173,12 @@ class FileTask(Task):
     def identity(self, source: DataSource) -> Mapping[str, Any]:
         """Return the SHA-256 of the files and how they are read; never a path or a time."""
         return self._identity
+
+
+def _name(stem: str) -> str:
+    """Return a task's name made of a file's: what is neither a letter nor a digit of ASCII becomes a hyphen."""
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
+    return name or f"data-{digest(storable(stem), 6)}"
 
 
 def _hashes(file: DataFile) -> dict[str, str]:
@@ -215,6 +225,10 @@ def _label_notes(
     file: DataFile, kind: str, train: Sequence[Example], test: Sequence[Example]
 ) -> dict[str, Any]:
     """Refuse data in which there is nothing to learn; return test classes that training lacks."""
+    if kind == "token-classification" and not any(
+        tag and tag != "O" for example in train if isinstance(example, TokenExample) for tag in example.tags
+    ):
+        raise UserError(f"the {len(train)} training rows of {str(file.path)!r} hold no entity: give rows with B- tags")
     if not kind.startswith("text-cl") and kind != "text-regression":
         return {}
     seen = {example.label for example in train if isinstance(example, TextExample)}

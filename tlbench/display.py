@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -58,7 +59,7 @@ class Display:
         self.place[cell.key] = (number, total)
         if self.running is not None:
             self.bar.remove_task(self.running)
-        self.running = self.bar.add_task(f"[{number}/{total}] {cell.title}", total=1.0)
+        self.running = self.bar.add_task(escape(f"[{number}/{total}] {cell.title}"), total=1.0)
 
     def progress(self, share: float) -> None:
         """Move the bar of the current cell."""
@@ -96,10 +97,10 @@ class Display:
         tasks = list(dict.fromkeys(task for row in self.scores.values() for task in row))
         table = Table(title="so far: mean score (replicates)", title_style="", box=None)
         for heading in ("model | strategy", *tasks):
-            table.add_column(heading, overflow="fold")
+            table.add_column(escape(heading), overflow="fold")
         for name, row in self.scores.items():
             cells = (
                 f"{sum(row[task]) / len(row[task]):.3f} ({len(row[task])})" if task in row else "" for task in tasks
             )
-            table.add_row(name, *cells)
+            table.add_row(escape(name), *cells)
         self.console.print(table)

@@ -22,7 +22,7 @@ class RankLostError(TlbenchError):
     """One of several ranks cannot be in step with the others any more; its process must end."""
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: BaseException) -> str:
     """Return an error as one line: its message, and where in the code it came from unless it is the user's."""
     if isinstance(error, UserError):
         return str(error)

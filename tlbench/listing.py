@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from tlbench.registry import Registry
 from tlbench.setups import Family
-from tlbench.strategy import Offer
+from tlbench.strategy import Offer, Strategy
 from tlbench.task import KINDS
 from tlbench.toys import TEMPLATES, reading, sources, teachers
 
@@ -32,6 +32,12 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
     """
     from tlbench.specs import unsupported
 
+    def refuses(strategy: Strategy, offer: Offer) -> bool:
+        try:
+            return bool(unsupported([strategy], offer))
+        except Exception:  # a faulty plugin supports nothing, and hides no other; `tlbench check` says more
+            return True
+
     letters = dict(zip(get_args(Family), "eds", strict=True))
     table = []
     for cls in registry.strategies.values():
@@ -40,10 +46,10 @@ def matrix_rows(registry: Registry) -> list[dict[str, Any]]:
         for kind in KINDS:
             if not cls.uses_model:
                 offer = Offer(kind, "", None, 300, TEMPLATES[kind], corpora={"toy": {}})
-                row[kind] = "-" if unsupported([strategy], offer) else "yes"
+                row[kind] = "-" if refuses(strategy, offer) else "yes"
                 continue
             row[kind] = "".join(letter for family, letter in letters.items()
-                                if not unsupported([strategy], _offer(kind, family))) or "-"
+                                if not refuses(strategy, _offer(kind, family))) or "-"
         table.append(row)
     return table
 

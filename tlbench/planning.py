@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from tlbench.errors import UserError
@@ -95,6 +95,7 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
         chosen = models or _default_models(task.kind, registry)
         made = _conditions(task, chosen, strategies, request, architecture, registry, source)
         conditions |= {condition.title: (condition, reason) for condition, reason in made}
+    _check_weights([reason for _, reason in conditions.values()])
     cells = _ordered([condition for condition, _ in conditions.values()], request.replicates)
     if not cells:
         why = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
@@ -122,7 +123,7 @@ def _conditions(
                 continue
             for budget in request.budgets or (task.default_budget,):
                 offer = offer_of(task, architecture, budget, registry, source)
-                yield _condition(task_id, model, architecture, parts, strategy, offer, request)
+                yield _condition(task_id, model, architecture, parts, strategy, offer, request, registry)
 
 
 def _check_numbers(request: Request) -> None:
@@ -173,6 +174,9 @@ def _with_sources(
     names = dict.fromkeys(n for name in request.sources for n in (suite if name == "all" else [name]))
     for name in names:
         registry.task(name)
+    if not any(_has_source(part) for parts in strategies for part in parts):
+        raise UserError("--sources names source tasks, but no strategy here learns from one: add intermediate, "
+                        "multitask or hybrid to --strategies, or leave --sources out")
     made = []
     for parts in strategies:
         if not any(_has_source(part) for part in parts):
@@ -217,9 +221,16 @@ def _condition(
     ref: StrategyRef,
     offer: Offer,
     request: Request,
+    registry: Registry,
 ) -> tuple[Condition, str | None]:
-    setup = resolve(parts, offer, architecture)
-    reason = unsupported(parts, offer) or idle(setup, offer.kind)
+    try:
+        setup = resolve(parts, offer, architecture)
+        reason = unsupported(parts, offer) or idle(setup, offer.kind)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"strategy {ref.name!r} cannot be prepared for task {task.name!r} ({type(error).__name__}: "
+                        f"{error}): correct its plugin ({_origins(parts, registry)})") from error
     reference = model_ref(model, architecture) if model and architecture else None
     condition = Condition(
         task, reference, ref, setup, offer.budget, request.precision, label_noise=request.label_noise
@@ -228,10 +239,27 @@ def _condition(
         reason = reason_against(task.kind)
     if not reason and model and architecture and not architecture.weights and isinstance(setup.weights, Pretrained):
         reason = (
-            f"model {model.name!r} has no safetensors weights (pickled ones are refused, since loading them runs "
-            "code), so it can only start at random"
+            f"model {model.name!r} {_NO_WEIGHTS} (pickled ones are refused, since loading them runs code), so it can "
+            "only start at random"
         )
     return condition, reason
+
+
+def _origins(parts: Sequence[Strategy], registry: Registry) -> str:
+    return ", ".join(dict.fromkeys(registry.origin("strategies", part.name).title for part in parts))
+
+
+_NO_WEIGHTS = "has no safetensors weights"
+
+
+def _check_weights(reasons: Collection[str | None]) -> None:
+    """Refuse a request of which nothing can run because a model lacks its weights.
+
+    Raises:
+        UserError: it is so.
+    """
+    if reasons and all(reason and _NO_WEIGHTS in reason for reason in reasons):
+        raise UserError(f"{next(iter(reasons))}: name a strategy that does, or give the model's weights")
 
 
 def _ordered(conditions: Sequence[Condition], replicates: int) -> list[Cell]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    schema_version: int
+    schema_version: Literal[1]
     key: str
     cell: Facts
     status: Status
@@ -120,13 +121,20 @@ class Store:
         self.folder = folder
         self.records = folder / "records"
 
-    def names(self) -> list[str]:
-        """Return the names of all record files, sorted."""
-        if not self.records.is_dir():
+    def names(self, ending: str = ".json") -> list[str]:
+        """Return the names of all record files (or of their predictions, `.parquet`), sorted.
+
+        Raises:
+            UserError: the folder cannot be read.
+        """
+        try:
+            names = os.listdir(self.records)
+        except FileNotFoundError:
             return []
-        return sorted(
-            path.name for path in self.records.iterdir() if path.suffix == ".json" and not path.name.startswith(".")
-        )
+        except OSError as error:
+            raise UserError(f"{str(self.records)!r} cannot be read ({error.strerror}): mend its permissions, or give "
+                            "another folder") from error
+        return sorted(name for name in names if name.endswith(ending) and not name.startswith("."))
 
     def keys(self) -> set[str]:
         """Return the keys of all cells that have a record, without reading one."""
@@ -136,9 +144,9 @@ class Store:
         """Check every record against the hash in its name, before hours are spent beside a damaged one.
 
         Raises:
-            UserError: a record is truncated or was edited by hand; says which file.
+            UserError: a record or its predictions are truncated or were edited by hand; says which file.
         """
-        for name in self.names():
+        for name in self.names(".json") + self.names(".parquet"):
             self.content(name)
 
     def write(self, outcome: Outcome) -> Record:
@@ -186,19 +194,19 @@ class Store:
             ) from error
 
     def content(self, name: str) -> bytes:
-        """Return the bytes of one record after checking them against the hash in its name.
+        """Return the bytes of one file after checking them against the hash in its name.
 
         Raises:
             UserError: the file is truncated, edited by hand, or cannot be read.
         """
-        path = self.records / name
+        path, what = self.records / name, "record" if name.endswith(".json") else "the predictions"
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"record {name!r} cannot be read ({error.strerror}): {self._mend}") from error
+            raise UserError(f"{what} {name!r} cannot be read ({error.strerror}): {self._mend}") from error
         if hashlib.sha256(content).hexdigest()[:12] != path.stem.partition("-")[2]:
             raise UserError(
-                f"record {name!r} is truncated or was edited (its content does not match its name): {self._mend}"
+                f"{what} {name!r} is truncated or was edited (its content does not match its name): {self._mend}"
             )
         return content
 

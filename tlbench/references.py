@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tlbench.canonical import plain
 from tlbench.errors import UserError
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
@@ -43,13 +44,15 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
             f"task {task.name!r} names {metric.name!r} as its primary metric, but errors are never primary: choose one "
             "where higher is better"
         )
+    identity = dict(task.identity(source))
+    plain(identity)  # raises where it could not be hashed
     return TaskRef(
         task.name,
         task.version,
         task.kind,
         metric.name,
         task.test_cap,
-        dict(task.identity(source)),
+        identity,
         registry.origin("tasks", task.name).source,
         "" if kind is usual else written,
     )

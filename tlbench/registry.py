@@ -20,10 +20,11 @@ from typing import Any
 import pluggy
 
 from tlbench import hookspecs
+from tlbench.declarations import task_fault
 from tlbench.errors import UserError
 from tlbench.model import Model
 from tlbench.strategy import Strategy
-from tlbench.task import KINDS, Task
+from tlbench.task import Task
 
 HOOKS = ("tlbench_tasks", "tlbench_strategies", "tlbench_models")
 OWN = "tlbench"
@@ -292,10 +293,9 @@ def _instance(item: Any) -> Any:
     if inspect.isclass(item) and issubclass(item, Task):
         item = item()
     if isinstance(item, Task):
-        if getattr(item, "kind", None) not in KINDS:
-            raise UserError(
-                f"task {item.name!r} declares kind {getattr(item, 'kind', None)!r}: use one of {', '.join(KINDS)}"
-            )
+        fault = task_fault(item)
+        if fault:
+            raise UserError(f"task {getattr(item, 'name', type(item).__name__)!r}: {fault}")
         return item
     if inspect.isclass(item) and issubclass(item, Strategy):
         _check_strategy(item)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol
 
 from tlbench.attempts import ENOUGH, Attempts, reason
+from tlbench.canonical import storable
 from tlbench.cells import Shop, failed, run_cell
 from tlbench.errors import RankLostError, UserError, unwritable
 from tlbench.grid import Cell
@@ -133,7 +134,14 @@ class Ledger:
         """
         key = outcome.facts["key"]
         facts = {**outcome.facts, "attempts": self._work.attempts(key)}
-        self.records.append(self._store.write(Outcome(facts, outcome.predictions)))
+        try:
+            record = self._store.write(Outcome(facts, outcome.predictions))
+        except (ValueError, TypeError) as error:  # a plugin's facts that are no JSON must not stop the grid
+            found = " ".join(str(error).split())[:200]
+            why = f"what it returned cannot be stored ({found}): correct the plugin or the data"
+            record = self._store.write(Outcome({**storable(facts), "status": "failed", "reason": storable(why),
+                                                "evaluation": None, "training": {}}))
+        self.records.append(record)
         self._attempts.end(key)
         self._reporter.finished(self.records[-1])
 

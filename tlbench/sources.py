@@ -163,17 +163,16 @@ class DataSource:
     def pins(self, hub: HubFiles, rows_sha256: Mapping[str, str]) -> Mapping[str, Any]:
         """Return what pins the data of a Hub task, without reading any: its `identity`.
 
-        Row fingerprints for a checked mirror, the revision for the Hub. Where a task pins no rows, since nobody
-        could verify any, a mirror's files are hashed.
+        Row fingerprints for a checked mirror, the revision for the Hub. A mirror's files are hashed where its rows are
+        not checked: with `any_rows`, and where a task pins none, since nobody could verify any.
         """
         if self.mirror is None:
             return {"repository": hub.repository, "revision": hub.revision}
-        if not rows_sha256:
+        if not rows_sha256 or self.any_rows:
             local = {path: self._mirrored(hub, path) for paths in hub.files.values() for path in paths}
             found = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in local.items() if file}
             return {"repository": hub.repository, "files_sha256": found}
-        rows: Mapping[str, str] | str = "unchecked" if self.any_rows else dict(rows_sha256)
-        return {"repository": hub.repository, "rows_sha256": rows}
+        return {"repository": hub.repository, "rows_sha256": dict(rows_sha256)}
 
     def _mirrored(self, hub: HubFiles, path: str) -> Path | None:
         assert self.mirror is not None

@@ -49,7 +49,11 @@ class Table:
             UserError: there is no such column; the nearest name is suggested.
         """
         if name not in self.columns:
-            raise UserError(f"{str(self.path)!r} has no column {name!r}: {nearest(name, self.columns)}")
+            only = next(iter(self.columns))
+            other = next((mark for mark in ";\t|" if mark in only), None) if len(self.columns) == 1 else None
+            hint = (f"its columns seem to be separated by {other!r}, so save it with commas, or with tabs as .tsv"
+                    if other else f"{nearest(name, self.columns)} (--text, --text-pair and --label name columns)")
+            raise UserError(f"{str(self.path)!r} has no column {name!r}: {hint}")
         return self.columns[name]
 
 
@@ -145,6 +149,11 @@ def _json_lines(path: Path, data: bytes) -> Table:
             continue
         try:
             row = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(row, ensure_ascii=False).encode()  # half of a character cannot be stored
+        except RecursionError:
+            raise UserError(f"line {number} of {str(path)!r} is nested too deeply: write one JSON object on each "
+                            "line") from None
         except ValueError as error:
             raise UserError(f"line {number} of {str(path)!r} is not valid JSON ({error}): "
                             "write one JSON object on each line") from error
@@ -176,14 +185,14 @@ def _npz(path: Path, data: bytes) -> Table:
     if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) > 1:
         raise UserError(f"the arrays of {str(path)!r} have the shapes {sizes}: "
                         "give each one dimension and the same length")
-    return Table(path, {name: _values(array) for name, array in arrays.items()})
+    return Table(path, {name: _values(path, array) for name, array in arrays.items()})
 
 
 def _npy(path: Path, data: bytes) -> Table:
     array = _numpy(path, data, _SAVE_NPY)
     if isinstance(array, dict) or array.dtype.names is None or array.ndim != 1:
         raise UserError(f"{str(path)!r} is not a structured array of one dimension: save it with {_SAVE_NPY}")
-    return Table(path, {name: _values(array[name]) for name in array.dtype.names})
+    return Table(path, {name: _values(path, array[name]) for name in array.dtype.names})
 
 
 def _numpy(path: Path, data: bytes, save: str) -> Any:
@@ -205,9 +214,9 @@ def _numpy(path: Path, data: bytes, save: str) -> Any:
         raise UserError(f"{str(path)!r} is a damaged NumPy file: save it again with {save}") from error
 
 
-def _values(array: Any) -> list[Any]:
+def _values(path: Path, array: Any) -> list[Any]:
     if array.dtype.kind == "S":
-        return [value.decode("utf-8") for value in array.tolist()]
+        return [_text(path, value) for value in array.tolist()]
     return list(array.tolist())
 
 

@@ -12,6 +12,8 @@ from tlbench.errors import UserError
 from tlbench.records import Store
 
 MARKDOWN, JSON = "README.md", "board.json"
+TITLE = "# Does transfer help here?"
+"""First line of every board."""
 
 
 def render_folder(folder: Path) -> str:
@@ -21,8 +23,9 @@ def render_folder(folder: Path) -> str:
     an unchanged folder is answered without parsing a record; that each still fits its name is checked all the same.
 
     Raises:
-        UserError: no records, a changed record, or a folder that cannot be written to.
+        UserError: no records, a changed record, a README.md of somebody else's, or a folder that cannot be written to.
     """
+    check_free(folder)
     store = Store(folder)
     names = store.names()
     for name in names:
@@ -39,12 +42,28 @@ def render_folder(folder: Path) -> str:
     markdown = render(board)
     content = {"rendered_from": digest, "markdown_sha256": _sha(markdown), **as_json(board)}
     try:
-        write_atomically(folder / MARKDOWN, markdown.encode())
         write_atomically(folder / JSON, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        write_atomically(folder / MARKDOWN, markdown.encode())
     except OSError as error:
         raise UserError(f"the board cannot be written to {str(folder)!r} ({error.strerror}): free some space or mend "
                         "its permissions; the records are safe") from error
     return markdown
+
+
+def check_free(folder: Path) -> None:
+    """Check that a board may be written to a folder: a README.md there must begin as a board's does.
+
+    Raises:
+        UserError: tlbench did not write it.
+    """
+    try:
+        with (folder / MARKDOWN).open(encoding="utf-8", errors="replace") as file:
+            first = file.readline().strip()
+    except OSError:  # there is none, or it cannot be read, which writing will show
+        return
+    if first != TITLE:
+        raise UserError(f"{str(folder / MARKDOWN)!r} was not written by tlbench and would be replaced by the board: "
+                        "give another folder (--out), or move the file")
 
 
 def _code() -> str:

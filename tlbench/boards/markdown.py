@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tlbench.boards import curves, text, transfer
+from tlbench.boards.cached import TITLE
 from tlbench.boards.headline import headline
 from tlbench.boards.measured import measured
 from tlbench.boards.notes import row_notes, statistics_notes, table_notes
@@ -15,7 +16,7 @@ _MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
 
 def render(board: Board) -> str:
     """Return the board as markdown, the same bytes for equal records."""
-    blocks = ["# Does transfer help here?", " ".join(headline(board))]
+    blocks = [TITLE, " ".join(headline(board))]
     if board.rows:
         blocks += ["## Overview", *_overview(board), *_over_tasks(board)]
         blocks += [*curves.section(board), *transfer.section(board)]

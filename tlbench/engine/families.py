@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import GenerationConfig
 
@@ -194,11 +195,13 @@ def _from_weights(source: Source, auto: Any, **options: Any) -> tuple[nn.Module,
                 output_loading_info=True,
                 **options,
             )
-    except (OSError, ValueError, TypeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs safetensors "
-            "weights that transformers knows; where the Hub converted them, name the revision that holds them "
-            "(owner/name@refs/pr/1)"
+            f"model {source.model.name!r} cannot be loaded ({str(error).splitlines()[0]}): it needs whole safetensors "
+            "weights that fit its config and that transformers knows; where the Hub converted them, name the revision "
+            "that holds them (owner/name@refs/pr/1)"
         ) from error
     return trunk, set(found["missing_keys"])
 

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +48,7 @@ def choose(policy: PrecisionPolicy, device: torch.device, cache: Path) -> Precis
         return "fp32"
     facts = [platform.machine(), platform.processor(), instruction_set(), torch.__version__, _SHAPE, _WORTH]
     path = cache / "precision" / f"{digest(facts, 16)}.json"
-    if path.is_file():
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged answer is asked for again
         cached: Precision = json.loads(path.read_text())["precision"]
         return cached
     usual = _seconds(torch.float32)
