@@ -103,7 +103,8 @@ _GRID_OPTIONS = (
     click.option("--strategies", metavar="A,B+C",
                  help="Strategies: names, name(field=value), or compositions with +."),
     click.option("--models", default="", metavar="A,B",
-                 help="Model names, Hub ids or folders [default: one per kind]."),
+                 help="Model names, folders or Hub ids (owner/name@revision) "
+                      "[default: those that stand for the kind]."),
     click.option("--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."),
     click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
     click.option("--sources", default="", metavar="A,B",

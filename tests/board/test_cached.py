@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
 from tlbench.boards import build, cached, render
@@ -19,6 +20,13 @@ RESULTS = Path(__file__).parents[2] / "results"
 def test_published_board_is_what_its_records_render_to(name: str) -> None:
     folder = RESULTS / name
     assert (folder / "README.md").read_text(encoding="utf-8") == render(build(Store(folder)))
+
+
+def test_published_records_hold_no_text_of_the_data() -> None:
+    """Answers and generated texts repeat what they were read from; `--no-predictions` leaves them out."""
+    paths = sorted(RESULTS.glob("*/records/*.parquet"))
+    assert len(paths) > 100
+    assert [path.name for path in paths if "prediction" in pq.read_schema(path).names] == []
 
 
 def test_board_is_rendered_again_only_for_other_records_or_other_code(
