@@ -498,6 +498,7 @@ def test_strategy_that_cannot_prepare_is_named(tlbench: Command, reviews: Path, 
     ("import numpy; return {'loss': numpy.float32(3)}", "cannot be stored"),
     (r"return {'word': '\ud83d'}", "cannot be stored"),
     ("return {'call': print}", "cannot be stored"),
+    ("circle = {}; circle['self'] = circle; return circle", "cannot be stored"),
 ])
 def test_learner_that_misbehaves_is_a_failed_row_beside_finished_ones(
     fit: str, expected: str, tlbench: Command, reviews: Path, tmp_path: Path
@@ -560,11 +561,12 @@ def test_damaged_cache_is_made_again(tlbench: Command, reviews: Path, tmp_path: 
     assert tlbench(*grid(reviews, tmp_path / "run")).code == 0
     (path,) = (tmp_path / "cache" / "tasks").glob("reviews-*.jsonl")
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    for answer in (tmp_path / "cache" / "precision").glob("*.json"):
-        answer.write_text("{", encoding="utf-8")
-    assert tlbench(*grid(reviews, tmp_path / "again")).code == 0
-    assert path.read_bytes() == whole
+    for number, harmed in enumerate((whole[: len(whole) // 2], b"".join(whole.splitlines(keepends=True)[:-3]), b"")):
+        path.write_bytes(harmed)
+        for answer in (tmp_path / "cache" / "precision").glob("*.json"):
+            answer.write_text("{", encoding="utf-8")
+        assert tlbench(*grid(reviews, tmp_path / f"again-{number}")).code == 0
+        assert path.read_bytes() == whole
 
 
 def test_sources_without_a_strategy_that_has_one_are_refused(tlbench: Command, reviews: Path, tmp_path: Path) -> None:

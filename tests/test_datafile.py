@@ -92,6 +92,12 @@ def test_duplicates_and_groups_stay_together() -> None:
             assert len({held[at] for at in range(60) if names[at] == name}) == 1
 
 
+def test_none_is_a_class_beside_numbers(tmp_path: Path) -> None:
+    rows = [{"text": f"text {at}", "label": ("1", "2", "3", "none")[at % 4]} for at in range(60)]
+    splits = task_from_file(write_jsonl(tmp_path / "a.jsonl", rows)).load(DataSource())
+    assert {example.label for example in splits.train} == {"1", "2", "3", "none"}
+
+
 def test_large_groups_are_held_out_no_more_often_than_small_ones() -> None:
     share = []
     for draw in range(200):

@@ -230,13 +230,15 @@ def test_corpus_interval_covers_the_true_delta():
     assert 0.90 <= np.mean(hits) <= 0.99
 
 
-@pytest.mark.parametrize(("n", "spread", "unsteadied"), [(5, 0.2, 0.0), (3, 0.2, 0.05), (3, 0.4, 0.2)])
-def test_holm_holds_the_family_wise_error_of_60_null_conditions(n, spread, unsteadied):
+@pytest.mark.parametrize(("n", "spread", "alike", "unsteadied"), [
+    (5, 0.2, 12, 0.0), (3, 0.2, 12, 0.05), (3, 0.4, 12, 0.2), (3, 0.4, 3, 0.2),
+])
+def test_holm_holds_the_family_wise_error_of_60_null_conditions(n, spread, alike, unsteadied):
     draw = np.random.default_rng(10)
     false_alarm, without_floor, uncorrected = 0, 0, 0
     for _ in range(300):
         deltas = [paired_delta(*correctness(draw, n, 300, spread)) for _ in range(60)]
-        tables = [deltas[at : at + 12] for at in range(0, 60, 12)]
+        tables = [deltas[at : at + alike] for at in range(0, 60, alike)]
         ps = [steadied_p(delta, [one.a for one in table]) for table in tables for delta in table]
         uncorrected += min(delta.p for delta in deltas) < 0.05
         without_floor += min(holm([delta.p for delta in deltas])) < 0.05

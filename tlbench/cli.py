@@ -366,9 +366,10 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit code 2, never a traceback."""
     # Spinning OpenMP threads slow a shared machine down several times; a user's own setting stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a board holds more than Latin-1
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # a board holds more than Latin-1, and it must not lose a mark
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")
     try:
         cli(standalone_mode=False)
     except UserError as error:

@@ -90,7 +90,7 @@ def examples_of(table: Table, kind: str, roles: Roles, prefix: str) -> list[Exam
     Raises:
         UserError: a value is absent or of the wrong type; one sentence naming the row and the column.
     """
-    _refuse_absent(table, roles)
+    _refuse_absent(table, roles, kind)
     if kind.startswith("text-cl"):
         _refuse_mixed(table, roles.label)
     make = _MAKERS[kind]
@@ -217,10 +217,10 @@ def class_name(value: Any) -> str:
     return str(value)
 
 
-def _refuse_absent(table: Table, roles: Roles) -> None:
+def _refuse_absent(table: Table, roles: Roles, kind: str) -> None:
     for name in (roles.text, roles.label, roles.text_pair):
         values: Sequence[Any] = () if name is None else table.columns[name]
-        holes = _holes(values) if name == roles.label else set()
+        holes = _holes(values) if name == roles.label and kind == "text-regression" else set()
         absent = [row for row, value in enumerate(values)
                   if value is None or row in holes or (name == roles.label and _absent(value))]
         if absent:
@@ -243,7 +243,7 @@ def _type_name(value: Any) -> str:
 
 
 def _holes(values: Sequence[Any]) -> set[int]:
-    """Return the rows that say `nan` or the like where all others hold numbers; among names it is a name."""
+    """Return the rows that say `nan` or the like where all others hold numbers; in a regression they are absent."""
     said = {row for row, value in enumerate(values) if isinstance(value, str) and value.strip().lower() in _MISSING}
     others = [value for row, value in enumerate(values) if row not in said and not _absent(value)]
     return said if others and all(_number(value) is not None for value in others) else set()

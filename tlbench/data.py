@@ -231,6 +231,8 @@ def _read(path: Path, kind: Kind) -> TaskData:
         head = json.loads(file.readline())
         examples = [_from_list(json.loads(line), kind) for line in file]
     n_train, n_validation, _ = head["sizes"]
+    if len(examples) != sum(head["sizes"]):
+        raise ValueError("the file was cut at the end of a line")
     return TaskData(
         tuple(examples[:n_train]),
         tuple(examples[n_train : n_train + n_validation]),

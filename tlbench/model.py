@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from tlbench.errors import UserError
 from tlbench.setups import Family
 
 PACKAGE = "package:"
+_POOLING = "1_Pooling/config.json"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Model:
         revision: Hub revision; `None` takes the repository's main branch and records what it resolved to.
         family: `encoder`, `decoder`, `encoder-decoder`; `None` reads it from the model's config.
         pooling: How one vector is made of a text: `cls`, or `mean` unless the folder or repository says that the model
-            was trained with its first token (`1_Pooling/config.json` of a sentence encoder).
+            was trained with its first token (`1_Pooling/config.json` of a sentence encoder; offline, a Hub model whose
+            file is not in the cache is pooled by the mean).
         training_sources: Data sets the weights have seen, for the leak flag; empty means unknown.
         sha256: Expected SHA-256 of the weights file; checked before loading.
         kinds: Task kinds it stands for in a default run; empty means that it runs only where it is named.
@@ -95,23 +98,34 @@ class Model:
             identity = {"files": _content(folder)}
         family = self.family or family_of(config)
         weights = self.folder() is None or any(folder.glob("*.safetensors"))
-        return Architecture(family, str(config.get("model_type", "unknown")), identity, weights,
-                            self._own_pooling(folder.name, offline), width_of(config))
+        pooling = self._own_pooling(folder.name, offline) if family == "encoder" else self.pooling
+        return Architecture(family, str(config.get("model_type", "unknown")), identity, weights, pooling,
+                            width_of(config))
 
     def _own_pooling(self, commit: str, offline: bool) -> Literal["mean", "cls"]:
         """Return the declared pooling, or that of a sentence encoder's own settings."""
+        folder = self.folder()
+        path = folder / _POOLING if folder else self._from_hub(_POOLING, commit, offline)
+        if self.pooling != "mean" or path is None or not path.is_file():
+            return self.pooling
+        try:
+            own = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{_POOLING} of model {self.name!r} is not readable JSON: correct or remove it") from error
+        return "cls" if own.get("pooling_mode_cls_token") is True else "mean"
+
+    def _from_hub(self, name: str, commit: str, offline: bool) -> Path | None:
+        """Return a file that a Hub repository may have; offline, one that is not in the cache is none."""
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        folder, name = self.folder(), "1_Pooling/config.json"
         try:
-            path = self.pooling == "mean" and (folder / name if folder else Path(hf_file(self.reference, name, commit,
-                                                                                         offline)))
-            own = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
-        except (EntryNotFoundError, LocalEntryNotFoundError):
-            return self.pooling
-        except (OSError, ValueError) as error:
-            raise UserError(f"{name} of model {self.name!r} is not readable JSON: correct or remove it") from error
-        return "cls" if own.get("pooling_mode_cls_token") is True else self.pooling
+            return Path(hf_file(self.reference, name, commit, offline))
+        except Exception as error:
+            known = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+            if known or offline or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+                return None
+            raise UserError(f"the Hub could not be asked whether model {self.reference!r} has {name} "
+                            f"({type(error).__name__}): check the network, or give --offline") from error
 
 
 @dataclass(frozen=True)
@@ -137,7 +151,8 @@ class Architecture:
 
 _CONTENT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
             "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt", "added_tokens.json",
-            "tokenizer.model", "sentencepiece.bpe.model")
+            "tokenizer.model", "sentencepiece.bpe.model", "source.spm", "target.spm", "spm.model", "target_vocab.json",
+            "bpe.codes", "spiece.vocab")
 
 
 def _content(folder: Path) -> dict[str, str]:

@@ -139,8 +139,8 @@ class Ledger:
         except (ValueError, TypeError) as error:  # a plugin's facts that are no JSON must not stop the grid
             found = " ".join(str(error).split())[:200]
             why = f"what it returned cannot be stored ({found}): correct the plugin or the data"
-            record = self._store.write(Outcome({**storable(facts), "status": "failed", "reason": storable(why),
-                                                "evaluation": None, "training": {}}))
+            bare = {**facts, "status": "failed", "reason": why, "evaluation": None, "training": {}}
+            record = self._store.write(Outcome(storable(bare)))
         self.records.append(record)
         self._attempts.end(key)
         self._reporter.finished(self.records[-1])

@@ -183,9 +183,9 @@ def steadied_p(delta: Delta, like: Sequence[float]) -> float | None:
     A variance estimated from three replicates is often far too small by luck. An interval bears that: it covers the
     truth in 95 % of all cases. A correction for many comparisons does not, since it looks at just the smallest p:
     simulated over 20 to 80 true nulls, Holm was wrong in 10 to 60 % of the boards on which replicates vary as much
-    as test examples do, or more. With this p it is in about 5 %, and in 10 to 20 % where nearly all of that variance is
-    the common baseline's, which no pooling can know better (compare moderated t statistics, Smyth 2004,
-    doi:10.2202/1544-6115.1027; `tests/test_stats.py`).
+    as test examples do, or more. With this p and three like deltas or more it is in about 5 %, and in 10 to 20 % where
+    nearly all of that variance is the common baseline's, which no pooling can know better (compare moderated t
+    statistics, Smyth 2004, doi:10.2202/1544-6115.1027; `tests/test_stats.py`).
 
     Args:
         delta: A delta.

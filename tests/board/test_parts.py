@@ -85,6 +85,21 @@ def test_what_learns_otherwise_or_starts_at_random_has_nothing_to_take_out(
     assert [one.row for one in board.tables[0].contributions] == ["dapt (mini)"]
 
 
+def test_few_like_rows_are_sought_in_other_tables_of_the_metric(toy: SimpleNamespace, write: Write) -> None:
+    def grid(task: str, spread: float) -> list[Any]:
+        given = {"task": task}
+        moved = [toy.Made("finetune", r, 0.66 + step, **given) for r, step in enumerate((-spread, 0.0, spread))]
+        return [*toy.replicates(3, "linear", 0.6, **given), *moved]
+
+    alone = build(write(grid("one", 0.0)))
+    beside = build(write(grid("one", 0.0), grid("two", 0.15), grid("three", 0.15)))
+    lucky = next(r.best for r in alone.rows if r.strategy == "finetune")
+    held = next(r.best for r in beside.rows if (r.strategy, r.task) == ("finetune", "one"))
+    assert (lucky.p, lucky.lo) == (held.p, held.lo)
+    assert lucky.p_adjusted == lucky.p
+    assert (held.p_adjusted or 0) > 30 * (lucky.p or 1)
+
+
 def test_rest_at_another_precision_is_no_counterpart(toy: SimpleNamespace, write: Write) -> None:
     lower = [replace(cell, precision="bf16") for cell in toy.replicates(3, "finetune", 0.6)]
     assert parts(build(write(toy.replicates(3, "lora", 0.7), lower))) == {}

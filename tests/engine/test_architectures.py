@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from tlbench.cells import Shop, run_cell
-from tlbench.engine.families import Source, decoder_inputs, load_trunk
+from tlbench.engine import machine, reading
+from tlbench.engine.families import Source, decoder_inputs, load_language_model, load_trunk
 from tlbench.engine.layers import layer_groups, stacks
+from tlbench.engine.pretraining import stage
 from tlbench.errors import UserError
+from tlbench.grid import Cell
 from tlbench.model import Model
 from tlbench.planning import Plan, Request, make_plan
 from tlbench.references import model_named
@@ -113,6 +118,40 @@ def test_embeddings_of_any_name_are_the_bottom_group(made: Make) -> None:
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in layer_groups(trunk)[0]} == {"embed_in", "lm_head"}
 
 
+def test_what_reads_further_starts_from_no_missing_block_either(zoo: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "part"
+    shutil.copytree(zoo("encoder"), folder)
+    model = Model("tiny", str(folder))
+    source = Source(model, model.architecture(offline=True), False, offline=True)
+    load_language_model(source, random=False, seed=0)  # without an output layer, which is made
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: tensor for name, tensor in tensors.items() if "encoder.layer.1." not in name},
+              folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 16 of the weights"):
+        load_language_model(source, random=False, seed=0)
+
+
+def test_model_that_has_read_pools_as_before(
+    zoo: Callable[..., Path], cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, shop: Shop
+) -> None:
+    seen: list[str] = []
+    above = machine._frame
+
+    def frame(*given: Any) -> Any:
+        made = above(*given)
+        seen.append(made.pooling)
+        return made
+
+    monkeypatch.setattr(machine, "_frame", frame)
+    monkeypatch.setattr(reading, "pretrained", lambda texts, start, recipe, desk: stage.pretrained(
+        texts, start, replace(recipe, length=40, batch=4), desk))
+    cell = cell_of("text-classification", "encoder", "tapt(tokens=800)+short")
+    ref = replace(cell.condition.model, pooling="cls")  # type: ignore[type-var]
+    facts = run_cell(replace(cell, condition=replace(cell.condition, model=ref)), shop).facts
+    assert facts["status"] in ("ok", "collapsed"), facts["reason"]
+    assert set(seen) == {"cls"}
+
+
 @pytest.mark.parametrize(("lost", "generates", "refused"), [
     ("decoder.", True, True), ("decoder.", False, False), ("encoder.block.1.", False, True),
 ])
@@ -151,6 +190,42 @@ def test_revision_of_a_hub_model_can_be_named(shop: Shop) -> None:
     model = model_named("owner/name@refs/pr/3", shop.registry)
     assert (model.name, model.reference, model.revision) == ("owner/name@refs/pr/3", "owner/name", "refs/pr/3")
     assert model_named("owner/name", shop.registry).revision is None
+
+
+def test_every_tokenizer_file_of_a_local_model_is_in_its_identity(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "marian", "is_encoder_decoder": true}', encoding="utf-8")
+    found = []
+    for content in ("a", "b"):
+        (tmp_path / "target.spm").write_text(content, encoding="utf-8")
+        found.append(Model("marian", str(tmp_path)).architecture(offline=True).identity)
+    assert found[0] != found[1]
+
+
+def test_pooling_on_the_hub_is_asked_for_and_not_guessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers: dict[str, Any] = {}
+
+    def fetch(repository: str, name: str, revision: str | None, offline: bool) -> str:
+        if name == "config.json":
+            path = tmp_path / name
+            path.write_text('{"model_type": "bert"}', encoding="utf-8")
+            return str(path)
+        if isinstance(answers["pooling"], Exception):
+            raise answers["pooling"]
+        path = tmp_path / "pooling.json"
+        path.write_text(json.dumps(answers["pooling"]), encoding="utf-8")
+        return str(path)
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("tlbench.model.hf_file", fetch)
+    model = Model("owner/name", "owner/name")
+    answers["pooling"] = {"pooling_mode_cls_token": True}
+    assert model.architecture().pooling == "cls"
+    answers["pooling"] = EntryNotFoundError("404")
+    assert model.architecture().pooling == "mean"
+    answers["pooling"] = LocalEntryNotFoundError("unreachable")
+    assert model.architecture(offline=True).pooling == "mean"
+    with pytest.raises(UserError, match="could not be asked"):
+        model.architecture()
 
 
 @pytest.mark.parametrize("kind", ["text-classification", "question-answering"])

@@ -19,6 +19,8 @@ from tlbench.records import Record
 from tlbench.stats import steadied_p
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
+_ENOUGH = 3
+"""Comparisons that must be alike for their mean variance to mean something."""
 _NO_ERROR_LEFT = 0.98
 """Above this baseline score a relative error reduction says nothing."""
 
@@ -32,13 +34,15 @@ class Comparison:
         tier: Tier of the condition; verdicts are corrected within kind and tier.
         estimate: The interval behind it, or `None` without a pair.
         collapsed: Largest share of collapsed replicates of the two sides.
-        p: What Holm's correction takes: the p of the estimate, steadied by like comparisons of its table.
+        like: Groups that it belongs to, the most alike first; the first with three members or more steadies its p.
+        p: What Holm's correction takes: the p of the estimate, steadied.
     """
 
     delta: Delta
     tier: str
     estimate: stats.Delta | None = None
     collapsed: float = 0.0
+    like: tuple[Hashable, ...] = ()
     p: float | None = None
 
 
@@ -55,6 +59,7 @@ class Comparisons:
     def __init__(self, table: Comparable, reader: Reader) -> None:
         """Measure every delta of the table; `judged` adds the verdicts."""
         self._pairer = Pairer(reader)
+        self._table = table
         self._conditions = table.conditions
         ordered = _baselines(table.conditions)
         self.best_baseline = ordered[0].id if ordered else None
@@ -62,11 +67,6 @@ class Comparisons:
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
         self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
         self._ranks: dict[str, tuple[int, int]] | None = None
-        for nature in {_nature(c) for c in table.conditions}:
-            alike = [c.id for c in table.conditions if _nature(c) == nature]
-            _steady([self.best[id] for id in alike])
-            _steady([self.scratch[id] for id in alike])
-        _steady([comparison for _, comparison in self.parts])
 
     @property
     def all(self) -> list[Comparison]:
@@ -156,7 +156,10 @@ class Comparisons:
             capped=sum(record.training.get("stop_reason") == "cap" for record in pairs.right),
             reason="; ".join(filter(None, reasons)) or None,
         )
-        return Comparison(delta, condition.tier, estimate, max(_collapsed(condition), _collapsed(baseline)))
+        table, nature = self._table, (condition.transfers, condition.architecture)  # noise of models differs in size
+        like = ((kind, table.id, nature), (kind, table.facts.task["metric"], nature), (kind, table.id, nature[0]))
+        worst = max(_collapsed(condition), _collapsed(baseline))
+        return Comparison(delta, condition.tier, estimate, worst, like)
 
     def _ranked(self, conditions: Sequence[Condition]) -> dict[str, tuple[int, int]]:
         apart = np.zeros((len(conditions), len(conditions)), dtype=bool)
@@ -166,10 +169,10 @@ class Comparisons:
                 pairs = self._pairer.pairs(one, other)
                 if len(pairs.left) >= REPLICATES and (estimate := self._pairer.delta(pairs)).p is not None:
                     worst = max(_collapsed(one), _collapsed(other))
-                    found[i, j] = Comparison(Delta("best"), one.tier, estimate, worst)
-        natures = {place: {_nature(conditions[i]) for i in place} for place in found}
-        for nature in {frozenset(both) for both in natures.values()}:
-            _steady([made for place, made in found.items() if natures[place] == nature])
+                    both = (one, other)
+                    like = (frozenset((c.transfers, c.architecture) for c in both), one.transfers + other.transfers)
+                    found[i, j] = Comparison(Delta("best"), one.tier, estimate, worst, like)
+        _steady(list(found.values()))
         ps = [made.p for made in found.values() if made.p is not None]
         for (i, j), p in zip(found, holm(ps), strict=True):
             apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
@@ -195,6 +198,7 @@ def judged(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
     Returns:
         Kind and tier to the size of the family.
     """
+    _steady(comparisons)
     families: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.delta.p is not None and comparison.p is not None:
@@ -224,28 +228,24 @@ def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
     )
 
 
-def _nature(condition: Condition) -> Hashable:
-    """Tell apart models, pre-trained or random, rules and word vectors: their noise is of different sizes."""
-    return condition.transfers, condition.architecture
-
-
 def _steady(comparisons: Sequence[Comparison]) -> None:
-    """Give like comparisons their p for the family; replicates that collapsed say nothing of the others' variance."""
-    like: dict[int, list[float]] = {}
+    """Give comparisons their p for the family; replicates that collapsed say nothing of the others' variance."""
+    pools: dict[Hashable, list[float]] = {}
     for made in comparisons:
         if made.estimate and made.estimate.a is not None and not made.collapsed:
-            like.setdefault(made.estimate.n, []).append(made.estimate.a)
+            for group in made.like:
+                pools.setdefault((group, made.estimate.n), []).append(made.estimate.a)
     for made in comparisons:
         if made.estimate:
-            made.p = steadied_p(made.estimate, like.get(made.estimate.n, []))
+            found = [pools.get((group, made.estimate.n), []) for group in made.like]
+            made.p = steadied_p(made.estimate, next((pool for pool in found if len(pool) >= _ENOUGH), []))
 
 
 def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
-    """Return the conditions without transfer by validation score, those with enough replicates for a verdict first."""
+    """Return the conditions without transfer that have a validation score, the best one first."""
     found = [(c.validation, c) for c in conditions if not c.transfers]
     ordered = sorted(
-        ((value, c) for value, c in found if value is not None),
-        key=lambda v: (len(v[1].evaluated) < REPLICATES, -v[0], v[1].label),
+        ((value, c) for value, c in found if value is not None), key=lambda v: (-v[0], v[1].label)
     )
     return [c for _, c in ordered]
 

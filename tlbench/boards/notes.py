@@ -94,8 +94,8 @@ def statistics_notes(board: Board) -> list[str]:
         "inside ±e; else UNCLEAR, with the minimum detectable effect (mde) that a comparison which were the only one "
         "would find with power 80 %; in its family it needs more.",
         "The p that is adjusted is the larger of the row's own and the one that the mean variance through replicates "
-        "of like rows (same table, delta and model) gives, since three replicates often have a small one by luck; the "
-        "interval rests on the row's own.",
+        "of three or more like rows gives (same delta and model in the table, else under the same metric), since three "
+        "replicates often have a small one by luck; the interval rests on the row's own.",
         f"Holm families, fixed for the whole file so that a filtered view changes no verdict: {families or 'none'}.",
     ]
     least = min((row.best.n for row in board.rows if row.best.verdict), default=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +27,10 @@ _OWN_ATTENTION = frozenset(
 """Model types whose attention is exactly softmax(QK + bias + mask)V, so that tlbench's own may stand in."""
 
 
+_PIECES = ("spiece.model", "spm.model", "tokenizer.model", "sentencepiece.bpe.model", "source.spm")
+"""Files of SentencePiece, which some repositories ship alone."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What a trunk is made from.
@@ -43,7 +49,7 @@ class Source:
 
 
 def load_tokenizer(source: Source) -> Any:
-    """Return the model's tokenizer, a fast one where there is one.
+    """Return the model's tokenizer, a fast one where there is one (`check_offsets` asks for one).
 
     Raises:
         UserError: the model has none, or one of which no part can be read here.
@@ -56,7 +62,7 @@ def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> 
     from transformers import AutoTokenizer
 
     folder = Path(place)
-    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", *_PIECES)
     missing = folder.is_dir() and not any((folder / name).is_file() for name in names)
     try:
         if missing:
@@ -65,11 +71,21 @@ def _tokenizer(place: str, revision: str | None, trust: bool, offline: bool) -> 
             place, revision=revision, trust_remote_code=trust, local_files_only=offline
         )
     except (OSError, ValueError, ImportError) as error:
+        why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        absent = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
+        extra = " (SentencePiece files need the extra: pip install 'tlbench[sentencepiece]')" if absent else ""
         raise UserError(
-            f"model {place!r} comes without a usable tokenizer ({str(error).splitlines()[0]}): save one beside it with "
-            "tokenizer.save_pretrained"
+            f"model {place!r} comes without a usable tokenizer ({why}): save one beside it with "
+            f"tokenizer.save_pretrained{extra}"
         ) from error
     return tokenizer
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is not
+        return False
 
 
 def check_offsets(tokenizer: Any) -> None:
@@ -126,13 +142,17 @@ def _pretrained(key: _Key) -> nn.Module:
     inner = _inner(trunk, source)
     used = {name for name, _ in inner.named_parameters(remove_duplicate=False) if not _is_computed(inner, name)}
     prefix = "encoder." if source.architecture.family == "encoder-decoder" and not source.generates else ""
-    lost = sorted(name for name in missing if name.removeprefix(prefix) in used and "pooler" not in name)
+    _refuse_lost(source, [name for name in missing if name.removeprefix(prefix) in used and "pooler" not in name])
+    return inner
+
+
+def _refuse_lost(source: Source, lost: Sequence[str]) -> None:
+    """Refuse a checkpoint without weights that are needed, which would start at random in silence."""
     if lost:
         raise UserError(
             f"model {source.model.name!r}: its checkpoint lacks {len(lost)} of the weights that are needed here "
-            f"({lost[0]} ...), which would start at random: take a checkpoint of the whole model"
+            f"({min(lost)} ...), which would start at random: take a checkpoint of the whole model"
         )
-    return inner
 
 
 def _is_computed(trunk: nn.Module, name: str) -> bool:
@@ -156,7 +176,15 @@ def load_language_model(source: Source, random: bool, seed: int, layers: int | N
     """
     auto = language_model_class(source.architecture.family)
     if not random:
-        return _from_weights(source, auto)[0].eval()
+        whole: Any
+        whole, missing = _from_weights(source, auto)
+        base = getattr(whole, whole.base_model_prefix or "-", None)  # T5 has none
+        behind = set() if base is not None else {id(p) for p in whole.get_output_embeddings().parameters()}
+        needed = {id(p) for p in (whole if base is None else base).parameters()} - behind
+        named = whole.named_parameters(remove_duplicate=False)
+        _refuse_lost(source, [name for name, p in named if name in missing and id(p) in needed])
+        made: nn.Module = whole.eval()
+        return made
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = _config(source)

@@ -12,7 +12,6 @@ from tlbench.engine.pretraining.stage import Checkpoint, pretrained
 from tlbench.engine.pretraining.start import Untrained
 from tlbench.engine.pretraining.training import Bench as Desk
 from tlbench.learned import READ_AGAIN
-from tlbench.model import Architecture
 from tlbench.setups import Continued, Random
 from tlbench.task import TaskRef, texts_of
 
@@ -37,11 +36,8 @@ def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tupl
     whole = replace(source, generates=False)
     made = pretrained(texts, Untrained(whole) if isinstance(start.start, Random) else whole, start.recipe, desk)
     model = replace(source.model, reference=str(made.folder), revision=None, sha256=None)
-    known = source.architecture
-    identity = {"stage": made.folder.name}
-    return made, replace(source, model=model, architecture=Architecture(known.family, known.model_type, identity)), (
-        frozenset(texts)
-    )
+    read = replace(source.architecture, identity={"stage": made.folder.name})
+    return made, replace(source, model=model, architecture=read), frozenset(texts)
 
 
 def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:

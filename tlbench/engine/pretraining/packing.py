@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.corpora.documents import Documents
+from tlbench.engine.families import check_offsets
 from tlbench.errors import UserError
 from tlbench.setups import Pretraining
 
@@ -72,6 +73,7 @@ def repeats(part: int, rest: int, share: float) -> int:
 def _ids(texts: Sequence[str], tokenizer: Any) -> list[NDArray[np.int32]]:
     from tokenizers import Tokenizer
 
+    check_offsets(tokenizer)  # which a fast one has
     inner = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: settings of the original must stay
     inner.no_truncation()
     inner.no_padding()
