@@ -13,6 +13,7 @@ import torch
 
 from tlbench.engine.optimizer import RmsAdamW
 from tlbench.engine.pretraining import training
+from tlbench.engine.pretraining.objectives import Student
 from tlbench.engine.pretraining.run import Run, build_optimizer, schedule
 from tlbench.engine.pretraining.training import pretrain
 from tlbench.errors import UserError
@@ -92,6 +93,31 @@ def test_compiled_steps_are_the_plain_ones_up_to_rounding(
         with pytest.raises(KeyboardInterrupt):
             pretrain(replace(job, compiled=True), stopped)
     assert_equal(weights(pretrain(replace(job, compiled=True), stopped).run), weights(fused))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batch_that_does_not_fit_is_taken_in_parts(
+    family: str, pretraining_toys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = pretraining_toys.job(family)
+    whole = pretrain(job, pretraining_toys.bench("whole")).run
+    forward = Student.forward
+
+    def small(student: Student, batch: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(batch["targets"]) > 2:
+            raise torch.OutOfMemoryError("full")
+        return forward(student, batch)
+
+    monkeypatch.setattr(Student, "forward", small)
+    parted = pretrain(job, pretraining_toys.bench("parted")).run
+    assert (whole.parts, parted.parts) == (1, job.recipe.batch // 2)
+    losses = [[point["loss"] for point in run.curve] for run in (parted, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    for name, tensor in weights(whole).items():
+        assert torch.allclose(weights(parted)[name], tensor, rtol=1e-2, atol=1e-4), name
+    monkeypatch.setattr(Student, "forward", lambda student, batch: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
+    with pytest.raises(torch.OutOfMemoryError):
+        pretrain(job, pretraining_toys.bench("never"))
 
 
 def test_seed_changes_weights_and_order(pretraining_toys: Any) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 from tlbench.engine.forms import IGNORED
 from tlbench.engine.optimizer import RmsAdamW
-from tlbench.engine.place import Place
+from tlbench.engine.place import Place, out_of_memory
 from tlbench.engine.pretraining.objectives import Batch, Student
 from tlbench.engine.pretraining.packing import Rows
 from tlbench.errors import UserError
@@ -55,6 +55,7 @@ class Run:
         seconds: Seconds spent in them, over all resumptions.
         curve: Points of the training and held-out loss.
         recent: Sum and number of the training losses since the last point.
+        parts: Into how many parts a batch is cut so that it fits into memory.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Run:
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
         self.recent = [0.0, 0.0]
+        self.parts = 1
 
     @property
     def tokens(self) -> int:
@@ -115,24 +117,41 @@ class Run:
     def advance(self) -> float:
         """Take one optimizer step and return its mean loss per target token in nats.
 
-        Every rank takes every `world`-th row; the mean goes over the targets of all ranks.
+        Every rank takes every `world`-th row; the mean goes over the targets of all ranks. What does not fit into the
+        memory of a process that is alone is taken in halves, and so from then on.
         """
         start = time.perf_counter()
-        batch, world = self.batch(self.step), self.place.world
-        count = int((batch["targets"] != IGNORED).sum())
-        loss = self.wrapped(self._share(batch)).sum() / count
-        self.optimizer.zero_grad()
-        (loss * world).backward()  # ranks average their gradients
+        batch = self.batch(self.step)
+        loss = self._backward(self._share(batch), int((batch["targets"] != IGNORED).sum()))
         nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip)
         rate = schedule(self.recipe, self.progress)  # once: ranks may have to agree on it
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        value = float(self.place.sum(loss.detach()))
+        value = float(self.place.sum(loss))
         self.step += 1
         self.recent = [self.recent[0] + value, self.recent[1] + 1]
         self.seconds += time.perf_counter() - start
         return value
+
+    def _backward(self, share: Batch, count: int) -> torch.Tensor:
+        """Put the gradient of this rank's rows in place and return their share of the mean loss."""
+        rows = len(share["targets"])
+        while True:
+            self.optimizer.zero_grad()
+            try:
+                total = torch.zeros((), device=self.place.device)
+                for places in torch.arange(rows, device=self.place.device).chunk(self.parts):
+                    part = share if self.parts == 1 else {name: given[places] for name, given in share.items()}
+                    loss = self.wrapped(part).sum() / count
+                    (loss * self.place.world).backward()  # ranks average their gradients
+                    total += loss.detach()
+                return total
+            except RuntimeError as error:
+                if self.place.world > 1 or self.parts >= rows or not out_of_memory(error):
+                    raise
+            self.parts *= 2  # only now, when the error is forgotten and with it the tensors of its frames
+            self.place.release()
 
     def note(self, held_out: float) -> dict[str, float]:
         """Add a point to the curve and return it."""
