@@ -115,7 +115,11 @@ def test_batch_that_does_not_fit_is_taken_in_parts(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     for name, tensor in weights(whole).items():
         assert torch.allclose(weights(parted)[name], tensor, rtol=1e-2, atol=1e-4), name
-    monkeypatch.setattr(Student, "forward", lambda student, batch: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
+
+    def never(student: Student, batch: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(Student, "forward", never)
     with pytest.raises(torch.OutOfMemoryError):
         pretrain(job, pretraining_toys.bench("never"))
 
