@@ -104,9 +104,11 @@ class Model:
 
     def _own_pooling(self, commit: str, offline: bool) -> Literal["mean", "cls"]:
         """Return the declared pooling, or that of a sentence encoder's own settings."""
+        if self.pooling != "mean":
+            return self.pooling
         folder = self.folder()
         path = folder / _POOLING if folder else self._from_hub(_POOLING, commit, offline)
-        if self.pooling != "mean" or path is None or not path.is_file():
+        if path is None or not path.is_file():
             return self.pooling
         try:
             own = dict(json.loads(path.read_text(encoding="utf-8")))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tlbench.model import Architecture
-from tlbench.recipes import default_pretraining, default_setup
+from tlbench.recipes import default_pretraining, setup_of
 from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
 from tlbench.setups import Pretraining
@@ -52,8 +52,7 @@ class Sources(Mapping[str, SourceOffer]):
         if not self._learnable(task):
             raise KeyError(name)
         assert self._architecture is not None
-        own = self._architecture
-        setup = default_setup(task.kind, own.model_type, task.default_budget, own.family, own.width)
+        setup = setup_of(task.kind, self._architecture, task.default_budget)
         return SourceOffer(task_ref(task, self._registry, self._source), task.default_budget, setup)
 
     def __iter__(self) -> Iterator[str]:
@@ -92,9 +91,7 @@ class Teachers(Mapping[str, TeacherOffer]):
         architecture = model.architecture(self._source.offline) if model else self._own
         if architecture is None or (architecture.family == "encoder" and self._kind == "text-generation"):
             raise KeyError(name)
-        setup = default_setup(
-            self._kind, architecture.model_type, self._budget, architecture.family, architecture.width
-        )
+        setup = setup_of(self._kind, architecture, self._budget)
         return TeacherOffer(model_ref(model, architecture) if model else None, setup)
 
     def __iter__(self) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlbench.model import Architecture
 from tlbench.setups import Family, Phase, Pretraining, Recipe, Setup
 from tlbench.task import Budget
 
@@ -59,6 +60,13 @@ def default_setup(
     if budget == "full" or (isinstance(budget, int) and budget >= 5000):
         recipe = replace(recipe, epochs=_FULL_EPOCHS, batch_size=32)
     return Setup(phases=(Phase(recipe=recipe),))
+
+
+def setup_of(kind: str, model: Architecture | None, budget: Budget) -> Setup:
+    """Return the default Setup of a model, or of a strategy that uses none."""
+    if model is None:
+        return default_setup(kind, None, budget)
+    return default_setup(kind, model.model_type, budget, model.family, model.width)
 
 
 def default_pretraining(family: str, model_type: str, goes_on: bool) -> Pretraining:

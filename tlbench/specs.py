@@ -13,7 +13,7 @@ from tlbench.canonical import settings
 from tlbench.errors import UserError
 from tlbench.grid import StrategyPart, StrategyRef
 from tlbench.model import Architecture
-from tlbench.recipes import default_setup
+from tlbench.recipes import setup_of
 from tlbench.registry import Registry
 from tlbench.setups import Setup
 from tlbench.strategy import ExternalData, Offer, Strategy
@@ -172,8 +172,7 @@ def strategy_ref(parts: Sequence[Strategy], registry: Registry) -> StrategyRef:
 
 def resolve(parts: Sequence[Strategy], offer: Offer, model: Architecture | None) -> Setup:
     """Return the Setup of a composition: the default one, changed by each strategy in turn."""
-    setup = (default_setup(offer.kind, model.model_type, offer.budget, model.family, model.width) if model
-             else default_setup(offer.kind, None, offer.budget))
+    setup = setup_of(offer.kind, model, offer.budget)
     for part in parts:
         setup = part.prepare(setup, offer)
     # What trains no network has no recipe: an edit of the recipes must not change its keys.

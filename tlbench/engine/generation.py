@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "\n\n"
 _LOGITS = 2**28
+"""Logits of a batch that is evaluated, at most: 1 GiB in float32."""
 
 
 class GenerationForm(Form):
