@@ -58,6 +58,7 @@ class Made:
     keep_predictions: bool = True
     setup: Mapping[str, Any] = field(default_factory=lambda: {"learner": {"name": "neural"}})
     precision: str = "auto"
+    watched: Sequence[float] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -94,6 +95,7 @@ def outcome(made: Made) -> Outcome:
     evaluation, table = _evaluated(made) if scored else (None, None)
     numerics = made.numerics or ("none" if made.classical else "cpu-fp32")
     subset = digest([made.task, made.k, made.replicate, made.subset], 32) if scored else ""
+    labels = 2000 if made.k == "full" else int(made.k)
     signature = kind_named(made.kind).metric(METRIC[made.kind]).signature
     comparability = digest([made.task, made.k, made.data if scored else "", signature], 24)
     return Outcome(
@@ -108,8 +110,8 @@ def outcome(made: Made) -> Outcome:
             "task": _task(made, signature),
             "budget": {
                 "k": made.k,
-                "train": 240,
-                "validation": 60,
+                "train": labels - labels // 5,
+                "validation": labels // 5,
                 "subset_fingerprint": subset,
                 "unlabeled": made.unlabeled,
             },
@@ -206,6 +208,8 @@ def _training(made: Made) -> dict[str, Any]:
     if made.classical:
         return {"fit": {"features": 1200}, "stop_reason": "fitted"}
     curve = [{"step": s, "train_loss": 1 / s, "validation_loss": 1 / s + s / 400} for s in range(10, 210, 10)]
+    for point, seen in zip(curve, made.watched, strict=False):
+        point["validation_score"] = seen
     return {"optimizer": "adamw", "schedule": "linear", "batch_size": 16, "micro_batch": 16, "steps": 200,
             "examples_seen": 3200, "tokens_seen": 204_800, "best_step": 200, "stop_reason": made.stop_reason,
             "curve": curve, "seconds": 12.25}

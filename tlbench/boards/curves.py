@@ -27,6 +27,7 @@ def section(board: Board) -> list[str]:
             f"{task}, {tables[0].metric} by labels:",
             text.table(rows, right=[f"{b}" for b in budgets]),
             _crossings(tables),
+            *_savings(task, tables),
         ]
     return ["## Learning curves", *filter(None, blocks)] if blocks else []
 
@@ -76,6 +77,20 @@ def _crossings(tables: Sequence[Table]) -> str:
                               f"{text.verdict(row.best)}" for budget, row in points)
             lines.append(f"- {strategy} ({model}) against the best baseline: {shown}.")
     return "\n".join(lines)
+
+
+def _savings(task: str, tables: Sequence[Table]) -> list[str]:
+    """Return a table of the labels that each setup with transfer saves; nothing where it is not known."""
+    curves = {name: curve for name, curve in _curves(tables).items() if any(row.saved for row in curve.values())}
+    known = {budget for curve in curves.values() for budget, row in curve.items() if row.saved}
+    budgets = [table.budget for table in tables if table.budget in known]
+    rows = [{"strategy": strategy, "model": model,
+             **{f"{b}": text.saved(curve[b].saved) if b in curve else "" for b in budgets}}
+            for (strategy, model), curve in curves.items()]
+    legend = ("So many times its own labels the best baseline without transfer needs for the same mean score: at the "
+              "first number it is still below, at the second no longer; > and ≤ where no budget that was run says "
+              "more. Means alone are compared, so a small difference can move an end by a whole budget.")
+    return [f"{task}, labels saved:", text.table(rows, right=[f"{b}" for b in budgets]), legend] if rows else []
 
 
 def _draw(task: str, tables: Sequence[Table], figure: Any) -> None:

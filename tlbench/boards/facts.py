@@ -76,6 +76,34 @@ class Delta:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """Labels that the best baseline needs for a row's mean score, in multiples of the row's own labels.
+
+    Attributes:
+        low: At so many the baseline is still below; `None` where its fewest labels reach the score.
+        high: At so many it no longer is; `None` where its most labels do not reach the score.
+    """
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """When training reached the baseline's final validation score.
+
+    Attributes:
+        steps: Median step at which it was first seen to, over the replicates that did; `None` for never.
+        reached: Replicates that did.
+        n: Replicates that were watched.
+    """
+
+    steps: float | None
+    reached: int
+    n: int
+
+
+@dataclass(frozen=True)
 class States:
     """How many cells of a condition ended in which state."""
 

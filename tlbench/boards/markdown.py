@@ -89,8 +89,10 @@ def _task(table: Table) -> list[str]:
     main = text.table([_main(row, usual) for row in table.rows],
                       right=("rank", "score ± SD (n)", "RER", "P(improve)"))
     staged = any(row.cost.upstream_seconds is not None for row in table.rows)
+    watched = any(row.reach for row in table.rows)
     details = text.table(
-        [_detail(row, staged) for row in table.rows], right=("steps", "train", "upstream", "peak memory", "FLOPs")
+        [_detail(row, staged, watched) for row in table.rows],
+        right=("steps", "to baseline", "train", "upstream", "peak memory", "FLOPs"),
     )
     return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
             f"states of {table.id}</summary>", details, "</details>", *_parts(table), *_noted(table)]
@@ -140,7 +142,7 @@ def _main(row: Row, usual: str | None) -> dict[str, str]:
     }
 
 
-def _detail(row: Row, staged: bool) -> dict[str, str]:
+def _detail(row: Row, staged: bool, watched: bool) -> dict[str, str]:
     cost, states = row.cost, row.states
     return {
         "strategy": row.strategy,
@@ -148,6 +150,7 @@ def _detail(row: Row, staged: bool) -> dict[str, str]:
         "params (trainable / total)": text.params(row),
         "outside data": text.outside(row.outside) if row.n else "",
         "steps": text.count(cost.steps) if cost.steps else "",
+        **({"to baseline": text.reach(row.reach)} if watched else {}),
         "train": text.seconds(cost, cost.train_seconds),
         **({"upstream": text.upstream(cost)} if staged else {}),
         "peak memory": text.memory(cost),

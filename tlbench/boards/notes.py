@@ -121,9 +121,18 @@ def statistics_notes(board: Board) -> list[str]:
         "“small”: |Δ| < e. “unstable”: more than a fifth of the replicates of the row or of its baseline collapsed. "
         f"Collapsed replicates count in every mean; failed ones cannot and make n smaller. {text.CAP}: the baseline "
         "hit its step cap (`stop_reason=cap`).",
+        *_reach_note(board),
         "“No transfer” means no data from outside the cell's labels; random baselines keep their model's tokenizer.",
         _noise_floor(board),
     ]
+
+
+def _reach_note(board: Board) -> list[str]:
+    if not any(row.reach for row in board.rows):
+        return []
+    return ["**to baseline** is the training step at which a row's validation score was first seen to reach the final "
+            "one of the baseline that its Δ best is against (median over the replicates that did; how many did). It is "
+            "looked at five times in an ordinary fine-tuning, on the few validation labels of the budget."]
 
 
 def _parts_note(board: Board) -> list[str]:

@@ -17,6 +17,7 @@ from tlbench.boards.evidence import Reader
 from tlbench.boards.facts import Cost, Leak, Outside, Score, States
 from tlbench.boards.header import header
 from tlbench.boards.parts import Removed
+from tlbench.boards.reach import reach, with_saved
 from tlbench.boards.values import Board, Contribution, Family, Row, Table
 from tlbench.errors import UserError
 from tlbench.learned import READ_AGAIN
@@ -47,7 +48,7 @@ def build(store: Store) -> Board:
         families = judged([comparison for table in comparisons for comparison in table.all])
         tables = tuple(_table(table, made, reader, uses) for table, made in zip(found, comparisons, strict=True))
     sizes = tuple(Family(kind, tier, size) for (kind, tier), size in sorted(families.items()))
-    made = Board(header(records, RESAMPLES), tables, (), sizes)
+    made = Board(header(records, RESAMPLES), with_saved(tables), (), sizes)
     return replace(made, aggregates=aggregates(made.right))
 
 
@@ -126,16 +127,18 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses
     facts = condition.facts
     evaluated = list(condition.evaluated.values())
     model = facts.model or {}
+    best = comparisons.best[condition.id].delta
     return Row(
         table=table.id, condition=condition.id, model=condition.model, strategy=condition.strategy,
         task=facts.task["name"], budget=table.budget, n=len(evaluated), score=_score(condition),
-        best=comparisons.best[condition.id].delta, scratch=comparisons.scratch[condition.id].delta,
+        best=best, scratch=comparisons.scratch[condition.id].delta,
         states=_states(condition.records), outside=_outside(condition), cost=_cost(evaluated, uses),
         transfers=condition.transfers, classical=facts.model is None and not condition.transfers,
         tier=condition.tier, params_total=model.get("params_total"),
         params_trainable=model.get("params_trainable"),
         best_baseline=condition.id == comparisons.best_baseline, ranks=comparisons.ranks(condition),
         capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
+        reach=reach(condition, next((c for c in table.conditions if c.label == best.baseline), None)),
         keys=tuple(record.key for record in condition.records),
         reasons=_reasons(condition.records), note=str(model.get("note") or ""),
         further=tuple(_repeat(record) for record in condition.further),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from tlbench.boards.facts import Cost, Delta, Outside
+from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved
 from tlbench.boards.values import Row
 
 BASELINE, LEAK, CAP = "◆", "⚑", "(cap)"
@@ -113,6 +113,22 @@ def upstream(cost: Cost) -> str:
     if cost.upstream_seconds is None or cost.upstream_amortised is None:
         return ""
     return f"{seconds(cost, cost.upstream_seconds)} ({cost.upstream_amortised:.0f} s a cell)"
+
+
+def saved(found: Saved | None) -> str:
+    """Return the labels saved as a range of multiples: `1 to 3.3`, or `> 1` or `≤ 0.3` where one end is open."""
+    if found is None:
+        return ""
+    if found.high is None:
+        return f"> {found.low:.2g}"
+    return f"≤ {found.high:.2g}" if found.low is None else f"{found.low:.2g} to {found.high:.2g}"
+
+
+def reach(found: Reach | None) -> str:
+    """Return the median step at which training reached the baseline, and in how many replicates it did."""
+    if found is None:
+        return ""
+    return f"{'never' if found.steps is None else count(found.steps)} ({found.reached}/{found.n})"
 
 
 def memory(cost: Cost) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlbench.boards.facts import Cost, Delta, Outside, Score, States
+from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved, Score, States
 from tlbench.task import Budget
 
 
@@ -27,6 +27,8 @@ class Row:
         ranks: Best and worst rank it may have in its table, by what can be told apart; `None` if unranked.
         below_floor: Its mean score is below the floor strategy's.
         capped: How many of its own replicates stopped at the step cap.
+        reach: When training reached the baseline, where that was watched.
+        saved: Labels that it saves, where the task was run at several budgets.
         keys: Keys of its cells, by replicate.
         reasons: One line for each state that is not `ok`.
         note: The model's caveat.
@@ -55,6 +57,8 @@ class Row:
     ranks: tuple[int, int] | None = None
     below_floor: bool = False
     capped: int = 0
+    reach: Reach | None = None
+    saved: Saved | None = None
     keys: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     note: str = ""
