@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from scipy import stats as scipy_stats
 from tlbench.kinds.regression import Pearson
 from tlbench.kinds.tagging import EntityF1
 from tlbench.kinds.text_metrics import Bleu
-from tlbench.stats import Delta, corpus_delta, corpus_scores, paired_delta, paired_delta_corpus, steadied_p
+from tlbench.stats import (
+    Delta,
+    corpus_delta,
+    corpus_scores,
+    inferiority_p,
+    paired_delta,
+    paired_delta_corpus,
+    steadied_p,
+)
 from tlbench.verdicts import holm
 
 
@@ -260,3 +269,33 @@ def test_steadied_p_is_never_below_what_the_mean_variance_gives():
     noisy = Delta(0.05, 3, 300, p=0.04, a=1e-4, b=1e-5)
     assert steadied_p(noisy, [1e-4, 1.01e-4, 1.01e-4, 1.01e-4]) == 0.04  # degrees of freedom are not borrowed
     assert steadied_p(Delta(0.1, 2, 1), [0.1]) is None
+
+
+def test_inferiority_p_is_the_one_sided_t_against_minus_the_margin():
+    delta = paired_delta(*scores(2))
+    for margin in (0.01, 0.3):
+        expected = scipy_stats.t.sf((delta.value + margin) / delta.se, delta.df)
+        assert inferiority_p(delta, margin, []) == pytest.approx(expected)
+        agrees = inferiority_p(delta, margin, []) < 0.05
+        assert agrees == (delta.lo90 > -margin)
+    worse = Delta(-0.2, 3, 300, a=1e-4, b=1e-4)
+    assert inferiority_p(worse, 0.05, []) > 0.99
+    equal = replace(worse, value=0.0)
+    assert inferiority_p(equal, 0.05, [4e-4] * 3) > inferiority_p(equal, 0.05, [])
+
+
+def test_inferiority_p_without_variance():
+    assert inferiority_p(Delta(0.1, 2, 1), 0.05, []) is None
+    same = paired_delta(np.full((3, 10), 0.4), np.full((3, 10), 0.42))
+    assert (inferiority_p(same, 0.05, []), inferiority_p(same, 0.01, [])) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_setup_that_is_worse_by_the_margin_is_rarely_called_as_good(n):
+    draw = np.random.default_rng(11)
+    called = []
+    for _ in range(400):
+        one, other = correctness(draw, n, 300, 0.2)
+        delta = paired_delta(one, other)
+        called.append(inferiority_p(replace(delta, value=delta.value - 0.05), 0.05, []) < 0.05)
+    assert np.mean(called) <= 0.07

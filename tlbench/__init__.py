@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, SourceOffer, Strategy, TeacherOffer, TextModel
+    from tlbench.strategy import LearnerModel, Offer, Prediction, Shared, SourceOffer, Strategy, TeacherOffer, TextModel
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -67,7 +67,8 @@ _HOMES = {
                "Phase", "Plateau", "Pretrained", "Pretraining", "Random", "Readout", "Reads", "Recipe", "Setup",
                "Shape", "Stream", "Teacher", "TextStream", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "SourceOffer", "Strategy", "TeacherOffer", "TextModel"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "Shared", "SourceOffer", "Strategy", "TeacherOffer",
+                 "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
     "template": ("Template",),
@@ -103,6 +104,7 @@ __all__ = [
     "Recipe",
     "Setup",
     "Shape",
+    "Shared",
     "SourceOffer",
     "Span",
     "Splits",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from tlbench.data import CellData, TaskData, cell_data, task_data, without_answe
 from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
 from tlbench.grid import Cell, Condition, stream
 from tlbench.kinds import Kind, kind_named
-from tlbench.learned import Learned
+from tlbench.learned import Learned, Used
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
@@ -174,7 +174,10 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     clock.lap("evaluate")
     facts |= learner.notes()
     if model is None:
-        counted = {"unlabeled": len(set(read))} if read else {}
+        counted: dict[str, Any] = {"unlabeled": len(set(read))} if read else {}
+        if made := learner.shared():
+            stage = digest(chosen, 16)
+            counted["upstream"] = [asdict(Used(made.title, 0, stage, True, made.seconds, made.spent))]
         return Learned(validation, test, {"fit": facts, "stop_reason": "fitted", **counted}, {}, 0.0)
     return Learned(validation, test, {"fit": facts, "stop_reason": "not trained"}, model.sizes(), model.flops())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -197,6 +197,30 @@ def steadied_p(delta: Delta, like: Sequence[float]) -> float | None:
         return delta.p
     pooled = _student(delta.value, floor, delta.b, max(1.0, len(like) / 2) * (delta.n - 1), delta.m - 1)[1]
     return max(delta.p, pooled)
+
+
+def inferiority_p(delta: Delta, margin: float, like: Sequence[float]) -> float | None:
+    """Return the one-sided p of the hypothesis that a delta is -margin or less; small means "not worse by so much".
+
+    It is steadied as `steadied_p` is.
+
+    Args:
+        delta: A delta of a metric for which higher is better.
+        margin: What still counts as no worse, in the metric's unit.
+        like: `a` of like deltas, the delta's own among them.
+
+    Returns:
+        p in 0..1, or `None` without a variance.
+    """
+    if delta.a is None or delta.b is None:
+        return None
+    value = delta.value + margin
+    if delta.a + delta.b == 0:
+        return float(value <= 0)
+    p = _student(value, delta.a, delta.b, delta.n - 1, delta.m - 1)[1]
+    steady = steadied_p(replace(delta, value=value, p=p), like)
+    assert steady is not None
+    return steady / 2 if value > 0 else 1 - steady / 2
 
 
 def _student(value: float, a: float, b: float, df_a: float, df_b: float) -> tuple[float, float]:

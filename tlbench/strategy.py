@@ -149,6 +149,21 @@ class TextModel(ABC):
         """Return how many tokens each text has as a prompt."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What a learner makes once for all cells that it has the same settings and text in, each of which is charged.
+
+    Attributes:
+        title: What it is, in words.
+        seconds: Wall time that it took.
+        spent: Of that, what this cell waited for; 0 if it was there already.
+    """
+
+    title: str
+    seconds: float
+    spent: float
+
+
 class LearnerModel(ABC):
     """A learner that is not the neural loop: fits examples, predicts in task space, never sees the test labels.
 
@@ -173,6 +188,10 @@ class LearnerModel(ABC):
     @abstractmethod
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return one prediction per example, in order."""
+
+    def shared(self) -> Shared | None:
+        """Return what `fit` used that is made once for several cells; the board charges each cell with it."""
+        return None
 
     def notes(self) -> Mapping[str, Any]:
         """Return what only the predictions showed (inputs that were cut); the record keeps it beside `fit`'s."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tlbench import Example, LearnerModel, Prediction
+from tlbench import Example, LearnerModel, Prediction, Shared
 
 
 class OneThread(LearnerModel):
@@ -28,6 +28,10 @@ class OneThread(LearnerModel):
         """Fit the learner."""
         with one_thread():
             return self.learner.fit(train, validation)
+
+    def shared(self) -> Shared | None:
+        """Hand on what the learner shares between cells."""
+        return self.learner.shared()
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Predict with the learner."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import Example, LearnerModel, Prediction, TextExample, TokenExample
+from tlbench import Example, LearnerModel, Prediction, Shared, TextExample, TokenExample
 
 from .texts import Classifier, Regressor
 
@@ -79,9 +80,10 @@ def _fixed_hash(text: str) -> int:
 
 
 @lru_cache(maxsize=2)
-def of_corpus(texts: tuple[str, ...], training: Training) -> Vectors:
-    """Return the vectors of a corpus, trained once per process and shared by all cells."""
-    return Vectors(texts, training)
+def of_corpus(texts: tuple[str, ...], training: Training) -> tuple[Vectors, float]:
+    """Return the vectors of a corpus, trained once per process and shared by all cells, and their wall time."""
+    start = time.perf_counter()
+    return Vectors(texts, training), time.perf_counter() - start
 
 
 class Reader(LearnerModel):
@@ -90,6 +92,7 @@ class Reader(LearnerModel):
     def __init__(self, learner: Any, training: Training) -> None:
         self.learner, self.training = learner, training
         self.corpus: tuple[str, ...] = ()
+        self.made: Shared | None = None
 
     def read(self, texts: Sequence[str]) -> None:
         """Take the corpus."""
@@ -98,9 +101,20 @@ class Reader(LearnerModel):
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Train vectors, unless they are there, and the model on them."""
         own = tuple(text for example in train for text in _texts(example))
-        vectors = of_corpus(self.corpus, self.training) if self.corpus else Vectors(own, self.training)
+        vectors = self._of_corpus() if self.corpus else Vectors(own, self.training)
         self.learner.vectors = vectors
         return {"vectors": len(vectors.rows), **self.learner.fit(train, validation)}
+
+    def shared(self) -> Shared | None:
+        """Return the vectors of the corpus, if there is one."""
+        return self.made
+
+    def _of_corpus(self) -> Vectors:
+        made = of_corpus.cache_info().misses
+        vectors, seconds = of_corpus(self.corpus, self.training)
+        spent = seconds if of_corpus.cache_info().misses > made else 0.0
+        self.made = Shared("unlabelled text of the domain", seconds, spent)
+        return vectors
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Predict with the model."""

@@ -161,12 +161,17 @@ def test_run_counts_the_texts_that_were_read(
     rows = "".join(f"here is {(ANIMALS if i % 2 else STONES)[i % 4]} {i},{i % 2}\n" for i in range(200))
     (tmp_path / "t.csv").write_text("text,label\n" + rows, encoding="utf-8")
     plugins = PluginSpec(data=({"path": tmp_path / "t.csv"},))
-    request = Request(("t",), ("word2vec(width=8)", "word2vec-domain(width=8)"), budgets=(50,), replicates=1)
+    request = Request(("t",), ("word2vec(width=8)", "word2vec-domain(width=8)"), budgets=(50,), replicates=2)
     source = DataSource(cache=tmp_path / "cache", offline=True)
     api.execute(request, api.Options(tmp_path / "run"), source, plugins, registry=open_registry(plugins))
-    own, domain = sorted(Store(tmp_path / "run").load(), key=lambda r: r.strategy["name"])
+    own, _, domain, after = sorted(Store(tmp_path / "run").load(), key=lambda r: (r.strategy["name"], r.replicate))
     assert (own.status, domain.status) == ("ok", "ok"), (own.reason, domain.reason)
     assert own.budget["unlabeled"] == 0
     assert domain.budget["unlabeled"] == len(set(corpus(60)))
     assert (own.strategy["transfers"], domain.strategy["transfers"]) == (False, True)
     assert domain.strategy["external_data"] == "unlabeled"
+    assert "upstream" not in own.training
+    made, found = domain.training["upstream"][0], after.training["upstream"][0]
+    assert made["stage"] == found["stage"]
+    assert made["spent"] == made["seconds"] == found["seconds"] > 0
+    assert (found["spent"], found["shared"], found["labels"]) == (0.0, True, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -11,12 +12,12 @@ import numpy as np
 from tlbench import stats
 from tlbench.boards.conditions import Comparable, Condition
 from tlbench.boards.evidence import Reader
-from tlbench.boards.facts import Delta
+from tlbench.boards.facts import Delta, Standing
 from tlbench.boards.facts import DeltaKind as Kind
 from tlbench.boards.pairing import Pairer, Pairs
 from tlbench.boards.parts import Removed, removed
 from tlbench.records import Record
-from tlbench.stats import steadied_p
+from tlbench.stats import inferiority_p, steadied_p
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
 _ENOUGH = 3
@@ -52,6 +53,7 @@ class Comparisons:
     Attributes:
         best: Condition id to the comparison with the best no-transfer baseline.
         scratch: Condition id to the comparison with the same architecture at random.
+        standings: Condition id to where it stands beside the condition with the highest mean.
         parts: Each strategy of a condition with transfer, and the comparison with the condition without it.
         best_baseline: Id of the no-transfer condition with the best validation score, or `None`.
     """
@@ -67,6 +69,30 @@ class Comparisons:
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
         self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
         self._ranks: dict[str, tuple[int, int]] | None = None
+
+    @cached_property
+    def standings(self) -> dict[str, Standing]:
+        """Return where every condition with three replicates that can be paired with the best one stands.
+
+        The best one has the highest mean test score, which is above its true one by luck more often than below, so
+        that it is harder to be as good than it should be.
+        """
+        conditions = [c for c in self._conditions if len(c.evaluated) >= REPLICATES]
+        best = max(conditions, key=lambda c: (_mean(c), c.label), default=None)
+        if best is None:
+            return {}
+        pairs = {c.id: self._pairer.pairs(c, best) for c in conditions if c.id != best.id}
+        found = {id: self._pairer.delta(pair) for id, pair in pairs.items() if len(pair.left) >= REPLICATES}
+        sound = [c for c in conditions if c.id in found and not _collapsed(c)]
+        standings = {best.id: Standing(best.label, 0.0, as_good=True)}
+        for one in (c for c in conditions if c.id in found):
+            like = [a for c in sound if c.transfers == one.transfers and (a := found[c.id].a) is not None]
+            delta = found[one.id]
+            p = inferiority_p(delta, margin(delta.m), like if len(like) >= _ENOUGH else [])
+            ranks = self.ranks(one)
+            as_good = one in sound and p is not None and p < ALPHA and ranks is not None and ranks[0] == 1
+            standings[one.id] = Standing(best.label, delta.value, as_good)
+        return standings
 
     @property
     def all(self) -> list[Comparison]:
@@ -176,7 +202,7 @@ class Comparisons:
         ps = [made.p for made in found.values() if made.p is not None]
         for (i, j), p in zip(found, holm(ps), strict=True):
             apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
-        means = [fmean(_scores(list(c.evaluated.values()))) for c in conditions]
+        means = [_mean(c) for c in conditions]
         return dict(zip([c.id for c in conditions], shared_ranks(means, apart), strict=True))
 
     def _told(self, one: Condition, other: Condition) -> bool:
@@ -266,6 +292,10 @@ def _scores(records: Sequence[Record]) -> list[float]:
         for r in records
         if r.evaluation is not None
     ]
+
+
+def _mean(condition: Condition) -> float:
+    return fmean(_scores(list(condition.evaluated.values())))
 
 
 def _collapsed(condition: Condition) -> float:

@@ -104,6 +104,21 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a row stands beside the row with the highest mean of its table.
+
+    Attributes:
+        best: Label of that row.
+        value: Paired difference from it; 0 for itself.
+        as_good: It is that row, or is shown not to be worse by the equality margin and cannot be told apart from it.
+    """
+
+    best: str
+    value: float
+    as_good: bool
+
+
+@dataclass(frozen=True)
 class States:
     """How many cells of a condition ended in which state."""
 
@@ -178,3 +193,10 @@ class Cost:
     upstream_seconds: float | None = None
     upstream_spent: float | None = None
     upstream_amortised: float | None = None
+
+    @property
+    def standalone_seconds(self) -> float | None:
+        """Return the wall time of a cell that makes all stages before it by itself, or `None` if it is not known."""
+        if self.total_seconds is None:
+            return None
+        return self.total_seconds - (self.upstream_spent or 0.0) + (self.upstream_seconds or 0.0)

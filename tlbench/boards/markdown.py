@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlbench.boards import curves, text, transfer
+from tlbench.boards import advice, curves, text, transfer
 from tlbench.boards.cached import TITLE
 from tlbench.boards.headline import headline
 from tlbench.boards.measured import measured
@@ -19,7 +19,7 @@ def render(board: Board) -> str:
     blocks = [TITLE, " ".join(headline(board))]
     if board.rows:
         blocks += ["## Overview", *_overview(board), *_over_tasks(board)]
-        blocks += [*curves.section(board), *transfer.section(board)]
+        blocks += [*advice.section(board), *curves.section(board), *transfer.section(board)]
         for table in board.tables:
             blocks += _task(table)
         blocks += ["## How to read this", _bullets(statistics_notes(board))]

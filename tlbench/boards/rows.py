@@ -139,6 +139,7 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses
         best_baseline=condition.id == comparisons.best_baseline, ranks=comparisons.ranks(condition),
         capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
         reach=reach(condition, next((c for c in table.conditions if c.label == best.baseline), None)),
+        standing=comparisons.standings.get(condition.id),
         keys=tuple(record.key for record in condition.records),
         reasons=_reasons(condition.records), note=str(model.get("note") or ""),
         further=tuple(_repeat(record) for record in condition.further),

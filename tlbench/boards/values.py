@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved, Score, States
+from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved, Score, Standing, States
 from tlbench.task import Budget
 
 
@@ -29,6 +29,7 @@ class Row:
         capped: How many of its own replicates stopped at the step cap.
         reach: When training reached the baseline, where that was watched.
         saved: Labels that it saves, where the task was run at several budgets.
+        standing: Where it stands beside the row with the highest mean; `None` below three replicates or unpaired.
         keys: Keys of its cells, by replicate.
         reasons: One line for each state that is not `ok`.
         note: The model's caveat.
@@ -59,6 +60,7 @@ class Row:
     capped: int = 0
     reach: Reach | None = None
     saved: Saved | None = None
+    standing: Standing | None = None
     keys: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     note: str = ""

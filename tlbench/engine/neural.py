@@ -19,9 +19,9 @@ from tlbench.engine.families import Source
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
 from tlbench.engine.reading import read, title_of
 from tlbench.engine.trained import Before, Trained, copies, train
-from tlbench.engine.upstream import Used, made_from, opened, source_cell, source_data, stored, validation_score
+from tlbench.engine.upstream import made_from, opened, source_cell, source_data, stored, validation_score
 from tlbench.grid import Cell
-from tlbench.learned import Learned
+from tlbench.learned import Learned, Used
 from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Random, Setup
 from tlbench.stages.store import StageStore
 from tlbench.task import texts_of

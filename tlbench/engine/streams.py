@@ -12,8 +12,9 @@ from tlbench.engine.fit import Side
 from tlbench.engine.machine import Machine, beside
 from tlbench.engine.pretraining.beside import reading_beside, targets
 from tlbench.engine.reading import texts_to_read, title_of
-from tlbench.engine.upstream import Used, source_cell, source_data
+from tlbench.engine.upstream import source_cell, source_data
 from tlbench.grid import Cell, stream
+from tlbench.learned import Used
 from tlbench.setups import Checkpoint, Phase, Stream, TextStream
 
 

@@ -23,9 +23,9 @@ from tlbench.engine.place import Place
 from tlbench.engine.predict import predict
 from tlbench.engine.probe import predictors
 from tlbench.engine.streams import Streams, without_idle_text
-from tlbench.engine.upstream import Used
 from tlbench.grid import Cell, stream
 from tlbench.kinds import kind_named
+from tlbench.learned import Used
 from tlbench.strategy import Prediction
 from tlbench.task import Example
 from tlbench.transforms import augmented

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,34 +22,6 @@ from tlbench.task import Example, texts_of
 
 State = dict[str, torch.Tensor]
 UPSTREAM = StrategyRef("upstream", (), True, "labeled")
-
-
-@dataclass(frozen=True)
-class Used:
-    """What a cell learned from beside its own labels, as its record tells it.
-
-    Attributes:
-        task: Name of the source task, or what else it was.
-        labels: Its labels, training and validation together; 0 if it brings in none.
-        stage: Identity of the stage's content; cells that name the same one share it. Empty for a task that is
-            learned at the same time.
-        shared: Whether all replicates start from it.
-        seconds: What it cost when it was computed (standalone).
-        spent: What it cost this cell: 0 if it was there already (marginal).
-        left_out: Source examples that were left out because their text is one of the target's test texts.
-        validation_score: The source model's primary metric on the source's validation labels; 0 without any.
-        predictors: What could be known of the gain before training on the target (`tlbench.transferability`).
-    """
-
-    task: str
-    labels: int = 0
-    stage: str = ""
-    shared: bool = False
-    seconds: float = 0.0
-    spent: float = 0.0
-    left_out: int = 0
-    validation_score: float = 0.0
-    predictors: Mapping[str, float] = field(default_factory=dict)
 
 
 def source_cell(cell: Cell, start: Checkpoint) -> Cell:
