@@ -299,3 +299,5 @@ def test_a_setup_that_is_worse_by_the_margin_is_rarely_called_as_good(n):
         delta = paired_delta(one, other)
         called.append(inferiority_p(replace(delta, value=delta.value - 0.05), 0.05, []) < 0.05)
     assert np.mean(called) <= 0.07
+    equal = [paired_delta(*correctness(draw, n, 2000, 0.05)) for _ in range(100)]
+    assert np.mean([inferiority_p(delta, 0.05, []) < 0.05 for delta in equal]) >= 0.8

@@ -169,17 +169,16 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     clock.lap("prepare")
     facts = dict(learner.fit(data.train, data.validation))
     clock.lap("train")
+    training: dict[str, Any] = {"unlabeled": len(set(read))} if read else {}
+    if made := learner.shared():
+        clock.move("train", "upstream", made.spent)
+        used = Used(made.title, stage=digest(chosen, 16), shared=True, seconds=made.seconds, spent=made.spent)
+        training["upstream"] = [asdict(used)]
     validation = learner.predict(data.validation) if data.validation else []
     test = learner.predict([without_answer(example) for example in data.test])
     clock.lap("evaluate")
-    facts |= learner.notes()
-    if model is None:
-        counted: dict[str, Any] = {"unlabeled": len(set(read))} if read else {}
-        if made := learner.shared():
-            stage = digest(chosen, 16)
-            counted["upstream"] = [asdict(Used(made.title, 0, stage, True, made.seconds, made.spent))]
-        return Learned(validation, test, {"fit": facts, "stop_reason": "fitted", **counted}, {}, 0.0)
-    return Learned(validation, test, {"fit": facts, "stop_reason": "not trained"}, model.sizes(), model.flops())
+    training |= {"fit": {**facts, **learner.notes()}, "stop_reason": "fitted" if model is None else "not trained"}
+    return Learned(validation, test, training, model.sizes() if model else {}, model.flops() if model else 0.0)
 
 
 def _unlabelled(chosen: Learner, shop: Shop) -> tuple[str, ...]:

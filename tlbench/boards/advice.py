@@ -5,46 +5,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tlbench.boards import text
-from tlbench.boards.values import Board, Row, Table
+from tlbench.boards.values import Advice, Board, Row, Table
+
+_FLOOR = "floor"
+
+
+def advise(rows: Sequence[Row], margin: float) -> Advice | None:
+    """Return which of a table's rows to take; `None` where no setup with transfer has a standing.
+
+    Args:
+        rows: All rows of the table.
+        margin: Its equality margin e.
+    """
+    best = next((row for row in rows if row.standing and row.label == row.standing.best), None)
+    if best is None or not any(row.transfers and row.standing for row in rows):
+        return None
+    floor = next((row.score.mean for row in rows if row.strategy == _FLOOR), None)
+    assert best.score.mean is not None
+    if floor is not None and best.score.mean - floor <= margin and best.strategy != _FLOOR:
+        return Advice(best.label, reason="e is as large as all that was learned beyond the floor")
+    if best.cost.standalone_seconds is None:
+        return Advice(best.label, reason="its time is not known")
+    unpaired = sum(row.n > 0 and row.standing is None for row in rows)
+    standing = [row for row in rows if row.standing]
+    comparable = [(row.cost.standalone_seconds, row.label) for row in standing if row.standing and row.standing.as_good
+                  and row.cost.standalone_seconds is not None and row.cost.hardware == best.cost.hardware]
+    elsewhere = sum(row.cost.hardware != best.cost.hardware or row.cost.standalone_seconds is None for row in standing)
+    return Advice(best.label, min(comparable)[1], "", unpaired, elsewhere)
 
 
 def section(board: Board) -> list[str]:
-    """Return the board's section on what to take, a row per table; nothing where no table has three replicates."""
-    found = [(table, chosen) for table in board.tables if (chosen := chosen_from(table)) is not None]
-    if not found:
+    """Return the board's section on what to take, a line per table with advice whose rows are in view."""
+    lines = [line for table in board.tables if not table.label_noise and (line := _line(table)) is not None]
+    if not lines:
         return []
-    rows = [_line(table, *chosen) for table, chosen in found]
-    return ["## Which to take", text.table(rows, right=("score", "time", "its score", "its time", "e")), _LEGEND]
+    right = ("score", "time", "its score", "at worst", "its time", "e")
+    return ["## Which to take", text.table(lines, right=right), _LEGEND]
 
 
-def chosen_from(table: Table) -> tuple[Row, Row] | None:
-    """Return the row with the highest mean and the cheapest that is as good; `None` if they are not known or hidden.
-
-    Times compare only on one hardware, so rows that ran elsewhere than the best one are left out.
-    """
-    standing = next((row.standing for row in table.rows if row.standing), None)
-    best = next((row for row in table.rows if standing and row.label == standing.best), None)
-    if best is None:
+def _line(table: Table) -> dict[str, str] | None:
+    found = table.advice
+    rows = {row.label: row for row in table.rows}
+    if found is None or found.best not in rows or (found.choice is not None and found.choice not in rows):
         return None
-    return best, min(_as_good(table.rows, best), key=lambda row: (row.cost.standalone_seconds or 0.0, row.label))
-
-
-def _as_good(rows: Sequence[Row], best: Row) -> list[Row]:
-    """Return the rows as good as the best one whose time can be compared with its own, itself among them."""
-    if best.cost.standalone_seconds is None:
-        return [best]
-    return [best, *(row for row in rows if row.standing and row.standing.as_good
-                    and row.cost.hardware == best.cost.hardware and row.cost.standalone_seconds is not None)]
-
-
-def _line(table: Table, best: Row, cheapest: Row) -> dict[str, str]:
+    best, choice = rows[found.best], rows.get(found.choice or "")
+    other = choice if choice is not None and choice is not best else None
+    left = {"unpaired": found.unpaired, "other hardware": found.elsewhere}
     return {
-        "table": table.id, "highest mean": best.label, "score": text.share(best.score.mean), "time": _time(best),
-        "as good and cheapest": "the same" if cheapest is best else cheapest.label,
-        "its score": "" if cheapest is best else text.share(cheapest.score.mean),
-        "its time": "" if cheapest is best else _time(cheapest),
+        "table": table.id, "highest mean": _name(best), "score": text.share(best.score.mean), "time": _time(best),
+        "cheapest as good": "the same" if choice is best else f"- ({found.reason})" if other is None else _name(other),
+        "its score": "" if other is None else text.share(other.score.mean),
+        "at worst": "" if other is None or other.standing is None else text.signed(other.standing.at_worst),
+        "its time": "" if other is None else _time(other),
         "e": text.share(table.margin),
+        "rows not compared": ", ".join(f"{count} {why}" for why, count in left.items() if count),
     }
+
+
+def _name(row: Row) -> str:
+    marks = (text.BASELINE if row.best_baseline else "") + (text.LEAK if row.outside.leak == "yes" else "")
+    return " ".join(filter(None, (row.label, marks)))
 
 
 def _time(row: Row) -> str:
@@ -52,8 +72,10 @@ def _time(row: Row) -> str:
 
 
 _LEGEND = (
-    "As good: shown not to be worse than the highest mean by the equality margin e or more (one-sided p below 0.05, "
-    "steadied, one comparison at a time) and not told apart from it. Whether e is little is for you to say: where it "
-    "is not, run more replicates, or a larger test. Time is that of one cell, with all stages before it as if it had "
-    "made them alone, on one hardware; what using the model costs later is not in it."
+    "As good: shown not to be worse than the highest mean by the equality margin e or more (one-sided, steadied, "
+    "Holm-adjusted over the table's rows) and told apart from no more better rows than it. **at worst**: the plain "
+    "one-sided 95 % lower bound of its difference; whether that is little is for you to say. Time is that of one cell "
+    "with the stages that tlbench ran before it, as if it had run them alone; a model's pre-training is not in it, nor "
+    "what using the model costs later. Cheapest is among rows that can be paired with the highest mean and ran on its "
+    "hardware; lines may be of different machines, and the order of two upper bounds (≤) is not sure."
 )

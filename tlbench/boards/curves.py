@@ -10,6 +10,7 @@ from typing import Any
 from tlbench.boards import text
 from tlbench.boards.conditions import budget_order
 from tlbench.boards.pictures import picture
+from tlbench.boards.reach import Question, question
 from tlbench.boards.values import Board, Row, Table
 from tlbench.task import Budget
 
@@ -45,11 +46,15 @@ def plot(board: Board, folder: Path) -> list[Path]:
 
 
 def _several(board: Board) -> dict[str, list[Table]]:
-    """Return the tables of right labels of tasks with two or more budgets; of several keys at one the first."""
-    found: dict[str, dict[Budget, Table]] = {}
-    for table in (table for table in board.tables if not table.label_noise):
-        found.setdefault(table.name, {}).setdefault(table.budget, table)
-    return {task: list(tables.values()) for task, tables in found.items() if len(tables) > 1}
+    """Return the tables of tasks that asked one question at two or more budgets; of several questions the first."""
+    asked: dict[Question, dict[Budget, Table]] = {}
+    for table in board.tables:
+        if (key := question(table)) is not None:
+            asked.setdefault(key, {}).setdefault(table.budget, table)
+    found: dict[str, list[Table]] = {}
+    for tables in (list(each.values()) for each in asked.values() if len(each) > 1):
+        found.setdefault(tables[0].name, tables)
+    return found
 
 
 def _curves(tables: Sequence[Table]) -> dict[tuple[str, str], dict[Budget, Row]]:
@@ -87,9 +92,10 @@ def _savings(task: str, tables: Sequence[Table]) -> list[str]:
     rows = [{"strategy": strategy, "model": model,
              **{f"{b}": text.saved(curve[b].saved) if b in curve else "" for b in budgets}}
             for (strategy, model), curve in curves.items()]
-    legend = ("So many times its own labels the best baseline without transfer needs for the same mean score: at the "
-              "first number it is still below, at the second no longer; > and ≤ where no budget that was run says "
-              "more. Means alone are compared, so a small difference can move an end by a whole budget.")
+    legend = ("Labels that the best baseline without transfer needs for the mean score which a setup has with those of "
+              "the column: with the first number it is still below, with the second no longer; > and ≤ where no budget "
+              "that was run says more. Means alone are compared, so a small difference can move an end by a whole "
+              "budget; labels of source tasks are not counted.")
     return [f"{task}, labels saved:", text.table(rows, right=[f"{b}" for b in budgets]), legend] if rows else []
 
 

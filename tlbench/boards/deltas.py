@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -12,12 +11,12 @@ import numpy as np
 from tlbench import stats
 from tlbench.boards.conditions import Comparable, Condition
 from tlbench.boards.evidence import Reader
-from tlbench.boards.facts import Delta, Standing
+from tlbench.boards.facts import Delta
 from tlbench.boards.facts import DeltaKind as Kind
 from tlbench.boards.pairing import Pairer, Pairs
 from tlbench.boards.parts import Removed, removed
 from tlbench.records import Record
-from tlbench.stats import inferiority_p, steadied_p
+from tlbench.stats import steadied_p
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin, shared_ranks, verdict
 
 _ENOUGH = 3
@@ -34,6 +33,7 @@ class Comparison:
         delta: What the board prints.
         tier: Tier of the condition; verdicts are corrected within kind and tier.
         estimate: The interval behind it, or `None` without a pair.
+        pairs: The records behind it, or `None` without a pair.
         collapsed: Largest share of collapsed replicates of the two sides.
         like: Groups that it belongs to, the most alike first; the first with three members or more steadies its p.
         p: What Holm's correction takes: the p of the estimate, steadied.
@@ -42,6 +42,7 @@ class Comparison:
     delta: Delta
     tier: str
     estimate: stats.Delta | None = None
+    pairs: Pairs | None = None
     collapsed: float = 0.0
     like: tuple[Hashable, ...] = ()
     p: float | None = None
@@ -51,48 +52,25 @@ class Comparisons:
     """All comparisons of one table.
 
     Attributes:
+        conditions: The conditions of the table.
+        pairer: Pairs them.
         best: Condition id to the comparison with the best no-transfer baseline.
         scratch: Condition id to the comparison with the same architecture at random.
-        standings: Condition id to where it stands beside the condition with the highest mean.
         parts: Each strategy of a condition with transfer, and the comparison with the condition without it.
         best_baseline: Id of the no-transfer condition with the best validation score, or `None`.
     """
 
     def __init__(self, table: Comparable, reader: Reader) -> None:
         """Measure every delta of the table; `judged` adds the verdicts."""
-        self._pairer = Pairer(reader)
+        self.pairer = Pairer(reader)
         self._table = table
-        self._conditions = table.conditions
+        self.conditions = table.conditions
         ordered = _baselines(table.conditions)
         self.best_baseline = ordered[0].id if ordered else None
         self.best = {c.id: self._against_best(c, ordered) for c in table.conditions}
         self.scratch = {c.id: self._against_scratch(c) for c in table.conditions}
         self.parts = [(one, self._against_rest(one)) for one in removed(table.conditions)]
         self._ranks: dict[str, tuple[int, int]] | None = None
-
-    @cached_property
-    def standings(self) -> dict[str, Standing]:
-        """Return where every condition with three replicates that can be paired with the best one stands.
-
-        The best one has the highest mean test score, which is above its true one by luck more often than below, so
-        that it is harder to be as good than it should be.
-        """
-        conditions = [c for c in self._conditions if len(c.evaluated) >= REPLICATES]
-        best = max(conditions, key=lambda c: (_mean(c), c.label), default=None)
-        if best is None:
-            return {}
-        pairs = {c.id: self._pairer.pairs(c, best) for c in conditions if c.id != best.id}
-        found = {id: self._pairer.delta(pair) for id, pair in pairs.items() if len(pair.left) >= REPLICATES}
-        sound = [c for c in conditions if c.id in found and not _collapsed(c)]
-        standings = {best.id: Standing(best.label, 0.0, as_good=True)}
-        for one in (c for c in conditions if c.id in found):
-            like = [a for c in sound if c.transfers == one.transfers and (a := found[c.id].a) is not None]
-            delta = found[one.id]
-            p = inferiority_p(delta, margin(delta.m), like if len(like) >= _ENOUGH else [])
-            ranks = self.ranks(one)
-            as_good = one in sound and p is not None and p < ALPHA and ranks is not None and ranks[0] == 1
-            standings[one.id] = Standing(best.label, delta.value, as_good)
-        return standings
 
     @property
     def all(self) -> list[Comparison]:
@@ -106,7 +84,7 @@ class Comparisons:
         of the table, or if their comparison has the verdict HELPS or HARMS.
         """
         if self._ranks is None:
-            self._ranks = self._ranked([c for c in self._conditions if len(c.evaluated) >= REPLICATES])
+            self._ranks = self._ranked([c for c in self.conditions if len(c.evaluated) >= REPLICATES])
         return self._ranks.get(condition.id)
 
     def _against_best(self, condition: Condition, ordered: Sequence[Condition]) -> Comparison:
@@ -118,7 +96,7 @@ class Comparisons:
             if baseline.unlabeled > condition.unlabeled:
                 refused.append(f"{baseline.label} used more unlabeled target text")
                 continue
-            pairs = self._pairer.pairs(condition, baseline)
+            pairs = self.pairer.pairs(condition, baseline)
             if pairs.left:
                 return self._compare("best", condition, baseline, pairs, refused)
             refused.append(f"{baseline.label}: {pairs.reason or 'no replicate in common'}")
@@ -130,13 +108,13 @@ class Comparisons:
     def _against_scratch(self, condition: Condition) -> Comparison:
         if condition.architecture is None:
             return _nothing("scratch", condition, "has no model, so no scratch twin")
-        twins = [c for c in _baselines(self._conditions)
+        twins = [c for c in _baselines(self.conditions)
                  if c.parts == ("scratch",) and c.architecture == condition.architecture]
         if condition.id in {twin.id for twin in twins}:
             return _nothing("scratch", condition, "is the scratch baseline")
         refused: list[str] = []
         for twin in twins:
-            pairs = self._pairer.pairs(condition, twin)
+            pairs = self.pairer.pairs(condition, twin)
             if pairs.left:
                 return self._compare("scratch", condition, twin, pairs, refused)
             refused.append(f"{twin.label}: {pairs.reason or 'no replicate in common'}")
@@ -146,7 +124,7 @@ class Comparisons:
     def _against_rest(self, one: Removed) -> Comparison:
         refused: list[str] = []
         for rest in one.candidates:
-            pairs = self._pairer.pairs(one.whole, rest)
+            pairs = self.pairer.pairs(one.whole, rest)
             if pairs.left:
                 return self._compare("part", one.whole, rest, pairs, refused)
             refused.append(f"{rest.label}: {pairs.reason or 'no replicate in common'}")
@@ -160,7 +138,7 @@ class Comparisons:
         pairs: Pairs,
         refused: Sequence[str],
     ) -> Comparison:
-        estimate = self._pairer.delta(pairs)
+        estimate = self.pairer.delta(pairs)
         scores, base = _scores(pairs.left), _scores(pairs.right)
         wins = fmean((a > b) + (a == b) / 2 for a, b in zip(scores, base, strict=True))
         error = 1 - fmean(base)
@@ -184,26 +162,32 @@ class Comparisons:
         )
         table, nature = self._table, (condition.transfers, condition.architecture)  # noise of models differs in size
         like = ((kind, table.id, nature), (kind, table.facts.task["metric"], nature), (kind, table.id, nature[0]))
-        worst = max(_collapsed(condition), _collapsed(baseline))
-        return Comparison(delta, condition.tier, estimate, worst, like)
+        worst = max(collapsed(condition), collapsed(baseline))
+        return Comparison(delta, condition.tier, estimate, pairs, worst, like)
 
     def _ranked(self, conditions: Sequence[Condition]) -> dict[str, tuple[int, int]]:
         apart = np.zeros((len(conditions), len(conditions)), dtype=bool)
         found: dict[tuple[int, int], Comparison] = {}
         for i, one in enumerate(conditions):
             for j, other in enumerate(conditions[:i]):
-                pairs = self._pairer.pairs(one, other)
-                if len(pairs.left) >= REPLICATES and (estimate := self._pairer.delta(pairs)).p is not None:
-                    worst = max(_collapsed(one), _collapsed(other))
-                    both = (one, other)
-                    like = (frozenset((c.transfers, c.architecture) for c in both), one.transfers + other.transfers)
-                    found[i, j] = Comparison(Delta("best"), one.tier, estimate, worst, like)
+                if (made := self.between(one, other)) is not None:
+                    found[i, j] = made
         _steady(list(found.values()))
         ps = [made.p for made in found.values() if made.p is not None]
         for (i, j), p in zip(found, holm(ps), strict=True):
             apart[i, j] = apart[j, i] = p < ALPHA or self._told(conditions[i], conditions[j])
-        means = [_mean(c) for c in conditions]
+        means = [mean(c) for c in conditions]
         return dict(zip([c.id for c in conditions], shared_ranks(means, apart), strict=True))
+
+    def between(self, one: Condition, other: Condition) -> Comparison | None:
+        """Return the plain comparison of two conditions; `None` below three paired replicates or without a p."""
+        pairs = self.pairer.pairs(one, other)
+        if len(pairs.left) < REPLICATES or (estimate := self.pairer.delta(pairs)).p is None:
+            return None
+        both = (one, other)
+        like = (frozenset((c.transfers, c.architecture) for c in both), one.transfers + other.transfers)
+        worst = max(collapsed(one), collapsed(other))
+        return Comparison(Delta("best"), one.tier, estimate, pairs, worst, like)
 
     def _told(self, one: Condition, other: Condition) -> bool:
         """Return whether a comparison of exactly these two has a verdict that tells them apart."""
@@ -255,16 +239,28 @@ def _judge(comparison: Comparison, p_adjusted: float) -> Delta:
 
 
 def _steady(comparisons: Sequence[Comparison]) -> None:
-    """Give comparisons their p for the family; replicates that collapsed say nothing of the others' variance."""
+    """Give comparisons their p for the family."""
+    for made, like in zip(comparisons, variances_of_like(comparisons), strict=True):
+        if made.estimate:
+            made.p = steadied_p(made.estimate, like)
+
+
+def variances_of_like(comparisons: Sequence[Comparison]) -> list[list[float]]:
+    """Return for each comparison the variances through replicates of those that are like it, its own among them.
+
+    The most alike ones that are three or more, with as many replicates; none if there are not so many. Replicates
+    that collapsed say nothing of the others' variance.
+    """
     pools: dict[Hashable, list[float]] = {}
     for made in comparisons:
         if made.estimate and made.estimate.a is not None and not made.collapsed:
             for group in made.like:
                 pools.setdefault((group, made.estimate.n), []).append(made.estimate.a)
+    found = []
     for made in comparisons:
-        if made.estimate:
-            found = [pools.get((group, made.estimate.n), []) for group in made.like]
-            made.p = steadied_p(made.estimate, next((pool for pool in found if len(pool) >= _ENOUGH), []))
+        own = [pools.get((group, made.estimate.n), []) for group in made.like] if made.estimate else []
+        found.append(next((pool for pool in own if len(pool) >= _ENOUGH), []))
+    return found
 
 
 def _baselines(conditions: Sequence[Condition]) -> list[Condition]:
@@ -294,10 +290,12 @@ def _scores(records: Sequence[Record]) -> list[float]:
     ]
 
 
-def _mean(condition: Condition) -> float:
+def mean(condition: Condition) -> float:
+    """Return the mean score of a condition that has one."""
     return fmean(_scores(list(condition.evaluated.values())))
 
 
-def _collapsed(condition: Condition) -> float:
+def collapsed(condition: Condition) -> float:
+    """Return the share of a condition's evaluated replicates that collapsed."""
     evaluated = condition.evaluated.values()
     return sum(record.status == "collapsed" for record in evaluated) / max(1, len(evaluated))

@@ -68,7 +68,8 @@ def _delta(delta: Delta) -> dict[str, Any]:
 def _table(table: Table) -> dict[str, Any]:
     fields = {name: value for name, value in _fields(table).items() if name != "rows"}
     fields["contributions"] = [{**_fields(one), "delta": _delta(one.delta)} for one in table.contributions]
-    return {**fields, "baseline": table.baseline[0] if table.baseline else None, "notes": table_notes(table)}
+    return {**fields, "baseline": table.baseline[0] if table.baseline else None,
+            "advice": table.advice and _fields(table.advice), "notes": table_notes(table)}
 
 
 def _aggregate(found: Aggregate) -> dict[str, Any]:

@@ -77,15 +77,17 @@ class Delta:
 
 @dataclass(frozen=True)
 class Saved:
-    """Labels that the best baseline needs for a row's mean score, in multiples of the row's own labels.
+    """Labels that the best baseline needs for a row's mean score.
 
     Attributes:
-        low: At so many the baseline is still below; `None` where its fewest labels reach the score.
-        high: At so many it no longer is; `None` where its most labels do not reach the score.
+        own: The row's own labels, training and validation together.
+        low: With so many the baseline is still below; `None` where its fewest labels reach the score.
+        high: With so many it no longer is; `None` where its most labels do not reach the score.
     """
 
-    low: float | None
-    high: float | None
+    own: int
+    low: int | None
+    high: int | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Reach:
     """When training reached the baseline's final validation score.
 
     Attributes:
-        steps: Median step at which it was first seen to, over the replicates that did; `None` for never.
+        steps: Median step at which it was first seen to, replicates that never did counted as later than all; `None`
+            if that is never.
         reached: Replicates that did.
         n: Replicates that were watched.
     """
@@ -110,11 +113,14 @@ class Standing:
     Attributes:
         best: Label of that row.
         value: Paired difference from it; 0 for itself.
-        as_good: It is that row, or is shown not to be worse by the equality margin and cannot be told apart from it.
+        at_worst: One-sided 95 % lower bound of the difference; 0 for itself.
+        as_good: It is that row, or is shown not to be worse by the equality margin and told apart from no more better
+            rows than that one is.
     """
 
     best: str
     value: float
+    at_worst: float
     as_good: bool
 
 
@@ -165,6 +171,7 @@ class Cost:
     Attributes:
         train_seconds: Wall time of training.
         total_seconds: Wall time of the whole cell.
+        standalone_seconds: The same, had the cell made all stages before it by itself; `None` if one is not known.
         flops: Floating-point operations, by `flops_method`.
         flops_method: How they were counted.
         peak_memory_bytes: Largest peak over the replicates, by `memory_method`.
@@ -181,6 +188,7 @@ class Cost:
 
     train_seconds: float | None = None
     total_seconds: float | None = None
+    standalone_seconds: float | None = None
     flops: float | None = None
     flops_method: str = ""
     peak_memory_bytes: int | None = None
@@ -193,10 +201,3 @@ class Cost:
     upstream_seconds: float | None = None
     upstream_spent: float | None = None
     upstream_amortised: float | None = None
-
-    @property
-    def standalone_seconds(self) -> float | None:
-        """Return the wall time of a cell that makes all stages before it by itself, or `None` if it is not known."""
-        if self.total_seconds is None:
-            return None
-        return self.total_seconds - (self.upstream_spent or 0.0) + (self.upstream_seconds or 0.0)

@@ -131,8 +131,10 @@ def _reach_note(board: Board) -> list[str]:
     if not any(row.reach for row in board.rows):
         return []
     return ["**to baseline** is the training step at which a row's validation score was first seen to reach the final "
-            "one of the baseline that its Δ best is against (median over the replicates that did; how many did). It is "
-            "looked at five times in an ordinary fine-tuning, on the few validation labels of the budget."]
+            "one of the baseline that its Δ best is against (median over the paired replicates, never counted as later "
+            "than all; how many did). It is looked at five times in an ordinary fine-tuning, on the few validation "
+            "labels of the budget; steps of stages before are not counted, and linear's score is the best of its five "
+            "penalties on the same labels."]
 
 
 def _parts_note(board: Board) -> list[str]:

@@ -2,96 +2,109 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-from tlbench.boards.conditions import Condition
 from tlbench.boards.facts import Reach, Saved
-from tlbench.boards.values import Table
+from tlbench.boards.values import Row, Table
 from tlbench.records import Record
+from tlbench.verdicts import REPLICATES
 
-Question = tuple[str, ...]
+Question = tuple[object, ...]
+_PRINTS = ("train", "validation", "test")
 
 
 def with_saved(tables: Sequence[Table]) -> tuple[Table, ...]:
-    """Return the tables with what each row saves in labels, where its task was run at several budgets.
+    """Return the tables with what each row saves in labels, where its question was asked at several budgets.
 
-    Only tables of one task version, one test set and one metric, with right labels, stand on one curve.
+    A row is measured by the best baseline that used no more unlabelled text than it did; both have three replicates.
     """
-    curves: dict[Question, dict[int, float]] = {}
+    asked: dict[Question, list[Table]] = {}
     for table in tables:
-        labels, score = _labels(table), next((row.score.mean for row in table.rows if row.best_baseline), None)
-        if labels and score is not None and not table.label_noise:
-            curves.setdefault(_question(table), {}).setdefault(labels, score)
-    return tuple(_with_saved(table, curves.get(_question(table), {})) for table in tables)
+        if (key := question(table)) is not None:
+            asked.setdefault(key, []).append(table)
+    return tuple(_with_saved(table, asked[key]) if (key := question(table)) is not None else table for table in tables)
+
+
+def question(table: Table) -> Question | None:
+    """Return what must be equal for two budgets to lie on one curve; `None` where the data are not pinned.
+
+    Name and version of the task, its rows, metric and protocol. Labels made wrong on purpose ask another question.
+    """
+    task = table.task
+    prints = [task.get("fingerprints", {}).get(part) for part in _PRINTS]
+    if table.label_noise or not prints[0] or not prints[-1]:
+        return None
+    return table.name, task.get("version"), *prints, task.get("signature"), table.metric, task.get("protocol")
 
 
 def saved(score: float, labels: int, baseline: Mapping[int, float]) -> Saved:
-    """Return how many labels the baseline needs for a score, in multiples of the labels that it was reached with.
+    """Return how many labels the baseline needs for a score; nothing is interpolated or extrapolated.
 
     Args:
         score: A mean test score.
-        labels: Training and validation labels behind it, at least 1.
+        labels: Training and validation labels behind it.
         baseline: Mean test scores of the best baseline without transfer, by its labels; at least one.
-
-    Returns:
-        A range: the baseline is below the score at the lower end, which is missing where its fewest labels reach it,
-        and not below at the upper end, which is missing where its most labels do not. Nothing is extrapolated.
     """
     tried = sorted(baseline)
     first = next((place for place, given in enumerate(tried) if baseline[given] >= score), len(tried))
-    return Saved(tried[first - 1] / labels if first else None, tried[first] / labels if first < len(tried) else None)
+    return Saved(labels, tried[first - 1] if first else None, tried[first] if first < len(tried) else None)
 
 
-def reach(condition: Condition, baseline: Condition | None) -> Reach | None:
-    """Return when training reached the final validation score of a baseline, over the replicates that both have.
+def reach(records: Sequence[Record], baseline: Sequence[Record]) -> Reach | None:
+    """Return when training reached the final validation score of a baseline.
 
-    `None` where nothing can be said: for the baseline itself, and where no validation score was taken while training
-    (budgets of at most 100 labels, numbers, generated text, learners without steps).
+    Args:
+        records: Records of a condition that can be paired with the baseline.
+        baseline: Their partners, in the same order.
+
+    Returns:
+        Steps over the pairs, or `None` where no validation score was taken while training (budgets of at most 100
+        labels, numbers, generated text, learners without steps).
     """
-    if baseline is None or baseline.id == condition.id:
+    found = [_first(scores, goal) for one, other in zip(records, baseline, strict=True)
+             if (scores := _scores(one)) and (goal := _validation(other)) is not None]
+    if not found:
         return None
-    found = [
-        _first(record, goal)
-        for replicate, record in condition.evaluated.items()
-        if replicate in baseline.evaluated and _watched(record)
-        and (goal := _validation(baseline.evaluated[replicate])) is not None
-    ]
-    steps = [step for step in found if step is not None]
-    return Reach(median(steps) if steps else None, len(steps), len(found)) if found else None
+    middle = median(found)
+    return Reach(None if math.isinf(middle) else middle, sum(not math.isinf(step) for step in found), len(found))
 
 
-def _with_saved(table: Table, baseline: Mapping[int, float]) -> Table:
-    labels = _labels(table)
-    if len(baseline) < 2 or not labels or table.label_noise:
-        return table
-    return replace(table, rows=tuple(
-        replace(row, saved=saved(row.score.mean, labels, baseline))
-        if row.transfers and row.score.mean is not None else row
-        for row in table.rows
-    ))
+def _with_saved(table: Table, curve: Sequence[Table]) -> Table:
+    rows = [replace(row, saved=_saved(row, table, curve)) if row.transfers and row.n >= REPLICATES else row
+            for row in table.rows]
+    return replace(table, rows=tuple(rows))
+
+
+def _saved(row: Row, table: Table, curve: Sequence[Table]) -> Saved | None:
+    baseline: dict[int, float] = {}
+    for other in curve:
+        found = [one for one in other.rows if not one.transfers and one.n >= REPLICATES
+                 and one.score.validation is not None and one.outside.unlabeled <= row.outside.unlabeled]
+        if found and _labels(other):
+            best = max(found, key=lambda one: (one.score.validation or 0.0, one.label))
+            assert best.score.mean is not None
+            baseline.setdefault(_labels(other), best.score.mean)
+    if len(baseline) < 2 or not _labels(table) or row.score.mean is None:
+        return None
+    return saved(row.score.mean, _labels(table), baseline)
 
 
 def _labels(table: Table) -> int:
     return int(table.task.get("train_labels") or 0) + int(table.task.get("validation_labels") or 0)
 
 
-def _question(table: Table) -> Question:
-    task = table.task
-    test = str(task.get("fingerprints", {}).get("test"))
-    return table.name, str(task.get("version")), test, str(task.get("signature")), table.metric
+def _scores(record: Record) -> list[tuple[float, float]]:
+    """Return the steps at which a validation score was taken, with the score."""
+    return [(float(point["step"]), float(point["validation_score"])) for point in record.training.get("curve") or ()
+            if point.get("validation_score") is not None and "step" in point]
 
 
-def _watched(record: Record) -> bool:
-    return any("validation_score" in point for point in record.training.get("curve", ()))
-
-
-def _first(record: Record, goal: float) -> float | None:
-    seen = (point for point in record.training["curve"] if "validation_score" in point)
-    return next((float(point["step"]) for point in seen if point["validation_score"] >= goal), None)
+def _first(scores: Sequence[tuple[float, float]], goal: float) -> float:
+    return next((step for step, score in scores if score >= goal), math.inf)
 
 
 def _validation(record: Record) -> float | None:
-    assert record.evaluation is not None
-    return record.evaluation.validation.get(record.evaluation.primary)
+    return None if record.evaluation is None else record.evaluation.validation.get(record.evaluation.primary)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
+from tlbench.boards.advice import advise
 from tlbench.boards.aggregate import aggregates
 from tlbench.boards.conditions import Comparable, Condition, comparables
 from tlbench.boards.deltas import Comparison, Comparisons, judged
@@ -18,6 +19,7 @@ from tlbench.boards.facts import Cost, Leak, Outside, Score, States
 from tlbench.boards.header import header
 from tlbench.boards.parts import Removed
 from tlbench.boards.reach import reach, with_saved
+from tlbench.boards.standings import standings
 from tlbench.boards.values import Board, Contribution, Family, Row, Table
 from tlbench.errors import UserError
 from tlbench.learned import READ_AGAIN
@@ -83,23 +85,27 @@ def _with_rows(table: Table, rows: tuple[Row, ...]) -> Table:
 def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Mapping[str, int]) -> Table:
     record = table.facts
     first = next(filter(None, map(reader, table.evaluated)), None)
-    rows = _ordered([_row(table, condition, comparisons, uses) for condition in table.conditions])
+    placed = standings(comparisons)
+    rows = _ordered([replace(_row(table, condition, comparisons, uses), standing=placed.get(condition.id))
+                     for condition in table.conditions])
     floor = next((row.score.mean for row, parts in _with_parts(rows, table) if parts == _FLOOR), None)
+    e = margin(first.units) if first else 0.0
     return Table(
         id=table.id, name=record.task["name"], budget=table.budget, kind=record.task["kind"],
         metric=record.evaluation.primary if record.evaluation else record.task["metric"],
         comparability=table.comparability, corpus_metric=first is not None and first.per_example is None,
         n_test=len(first.ids) if first else int(record.task.get("test", 0)),
         units=first.units if first and first.groups is not None else None,
-        margin=margin(first.units) if first else 0.0,
+        margin=e,
         test_reads=max((r.evaluation.n_test_evals for r in table.evaluated if r.evaluation), default=0),
         same_subsets=_same_subsets(table.evaluated),
         task={**record.task, "train_labels": record.budget.get("train"),
-              "validation_labels": record.budget.get("validation")},
+              "validation_labels": record.budget.get("validation"), "protocol": record.protocol.get("id")},
         baseline=next(((row.label, row.score.validation) for row in rows
                        if row.best_baseline and row.score.validation is not None), None),
         rows=tuple(replace(row, below_floor=_below(row, floor)) for row in rows),
         label_noise=table.label_noise, contributions=tuple(map(_contribution, comparisons.parts)),
+        advice=advise(rows, e),
     )
 
 
@@ -127,19 +133,18 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses
     facts = condition.facts
     evaluated = list(condition.evaluated.values())
     model = facts.model or {}
-    best = comparisons.best[condition.id].delta
+    best = comparisons.best[condition.id]
     return Row(
         table=table.id, condition=condition.id, model=condition.model, strategy=condition.strategy,
         task=facts.task["name"], budget=table.budget, n=len(evaluated), score=_score(condition),
-        best=best, scratch=comparisons.scratch[condition.id].delta,
+        best=best.delta, scratch=comparisons.scratch[condition.id].delta,
         states=_states(condition.records), outside=_outside(condition), cost=_cost(evaluated, uses),
         transfers=condition.transfers, classical=facts.model is None and not condition.transfers,
         tier=condition.tier, params_total=model.get("params_total"),
         params_trainable=model.get("params_trainable"),
         best_baseline=condition.id == comparisons.best_baseline, ranks=comparisons.ranks(condition),
         capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
-        reach=reach(condition, next((c for c in table.conditions if c.label == best.baseline), None)),
-        standing=comparisons.standings.get(condition.id),
+        reach=reach(best.pairs.left, best.pairs.right) if best.pairs else None,
         keys=tuple(record.key for record in condition.records),
         reasons=_reasons(condition.records), note=str(model.get("note") or ""),
         further=tuple(_repeat(record) for record in condition.further),
@@ -219,7 +224,8 @@ def _cost(records: Sequence[Record], uses: Mapping[str, int]) -> Cost:
     times = [cost.get("seconds", {}) for cost in costs]
     peaks = [int(cost["peak_memory_bytes"]) for cost in costs if cost.get("peak_memory_bytes")]
     return Cost(
-        train_seconds=_mean(times, "train"), total_seconds=_mean(times, "total"), flops=_mean(costs, "flops"),
+        train_seconds=_mean(times, "train"), total_seconds=_mean(times, "total"),
+        standalone_seconds=_standalone(records), flops=_mean(costs, "flops"),
         flops_method=_texts(cost.get("flops_method") for cost in costs),
         peak_memory_bytes=max(peaks, default=None),
         memory_method=_texts(cost.get("peak_memory_method") for cost in costs),
@@ -231,6 +237,15 @@ def _cost(records: Sequence[Record], uses: Mapping[str, int]) -> Cost:
         upstream_spent=_upstream_mean(records, lambda stage: stage["spent"]),
         upstream_amortised=_upstream_mean(records, lambda stage: stage["seconds"] / uses[stage["stage"]]),
     )
+
+
+def _standalone(records: Sequence[Record]) -> float | None:
+    """Return the mean time of a cell that makes all stages before it by itself, or `None` if one is not known."""
+    totals = [record.cost.get("seconds", {}).get("total") for record in records]
+    if None in totals:
+        return None
+    return fmean(total + sum(stage["seconds"] - stage["spent"] for stage in _upstream(record))
+                 for total, record in zip(totals, records, strict=True))
 
 
 def _mean(facts: Iterable[Mapping[str, Any]], name: str) -> float | None:

@@ -116,12 +116,12 @@ def upstream(cost: Cost) -> str:
 
 
 def saved(found: Saved | None) -> str:
-    """Return the labels saved as a range of multiples: `1 to 3.3`, or `> 1` or `≤ 0.3` where one end is open."""
+    """Return the labels that the baseline needs: `200 to 300`, or `> 1,000` or `≤ 100` where one end is open."""
     if found is None:
         return ""
     if found.high is None:
-        return f"> {found.low:.2g}"
-    return f"≤ {found.high:.2g}" if found.low is None else f"{found.low:.2g} to {found.high:.2g}"
+        return f"> {found.low:,}"
+    return f"≤ {found.high:,}" if found.low is None else f"{found.low:,} to {found.high:,}"
 
 
 def reach(found: Reach | None) -> str:

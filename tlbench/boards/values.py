@@ -108,6 +108,25 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """Which setup to take.
+
+    Attributes:
+        best: Label of the sound row with the highest mean.
+        choice: Label of the cheapest row that is as good; `None` where that cannot be said.
+        reason: Why it cannot.
+        unpaired: Rows that cannot be compared with the best one.
+        elsewhere: Rows whose time cannot be compared with its own: another hardware, or no time.
+    """
+
+    best: str
+    choice: str | None = None
+    reason: str = ""
+    unpaired: int = 0
+    elsewhere: int = 0
+
+
+@dataclass(frozen=True)
 class Table:
     """All conditions that may be compared: one comparability key, that is one task, its rows, one budget.
 
@@ -124,6 +143,7 @@ class Table:
         rows: In printing order.
         label_noise: Share of training and validation labels that was made wrong.
         contributions: What strategies add, where the row without them is there.
+        advice: Which setup to take, if any with transfer was run.
     """
 
     id: str
@@ -143,6 +163,7 @@ class Table:
     rows: tuple[Row, ...]
     label_noise: float = 0.0
     contributions: tuple[Contribution, ...] = ()
+    advice: Advice | None = None
 
 
 @dataclass(frozen=True)

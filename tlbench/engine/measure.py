@@ -36,6 +36,12 @@ class Clock:
         self.seconds[section] = self.seconds.get(section, 0.0) + now - self._last
         self._last = now
 
+    def move(self, source: str, target: str, seconds: float) -> None:
+        """Count seconds of one section in another, once it is known what they were."""
+        moved = min(seconds, self.seconds.get(source, 0.0))
+        self.seconds[source] = self.seconds.get(source, 0.0) - moved
+        self.seconds[target] = self.seconds.get(target, 0.0) + moved
+
     def total(self) -> dict[str, float]:
         """Return all sections and their total, rounded to milliseconds."""
         return {name: round(s, 3) for name, s in {**self.seconds, "total": time.perf_counter() - self._start}.items()}
