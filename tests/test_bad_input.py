@@ -109,7 +109,7 @@ def contents(folder: Path) -> dict[str, str]:
     (["--models", "./absent", "--strategies", "finetune"], "model folder './absent' does not exist"),
     (["--models", "package:absent_package/model", "--strategies", "finetune"], "not installed: pip install it"),
     (["--suite", "publik"], "suite 'publik' is not known: use one of applications, embedded, public"),
-    (["--budgets", "abc"], "--budgets holds 'abc': give whole numbers or 'full'"),
+    (["--budgets", "abc"], "budgets hold 'abc': give whole numbers or 'full'"),
     (["--budgets", "5"], "--budgets holds 5: give 10 labels or more"),
     (["--replicates", "0"], "--replicates is 0: give 1 or more"),
     (["--workers", "0"], "--workers is 0: give 1 or more"),
@@ -117,6 +117,7 @@ def contents(folder: Path) -> dict[str, str]:
     (["--tasks", "sst2", "--mirror", "."], "task 'sst2' is not available: the mirror '.' does not hold SetFit/sst2"),
     (["--plugin", "absent.py"], "plugin file absent.py"),
     (["--data", "absent.csv"], "'absent.csv' does not exist"),
+    (["--label", "stars"], "label would say how to read a data file, but none is given"),
     (["--data", "absent.toml"], "'absent.toml' cannot be read"),
 ])
 def test_run_refuses_bad_names_and_numbers(arguments: list[str], expected: str, tlbench: Command, tmp_path: Path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tlbench import cells
+from tlbench import cells, timing
 from tlbench.cli import cli
 from tlbench.grid import Cell
 from tlbench.records import Outcome
@@ -78,3 +78,22 @@ def test_plan_counts_what_lies_before_the_cells_once(
     cells = sum(row["cells"] * row["seconds_each"] for row in made["rows"])
     before = sum(row["times"] * row["seconds_each"] for row in made["stages"])
     assert made["seconds"] == pytest.approx(cells + before, abs=0.1)
+
+
+def test_every_phase_counts_and_only_a_frozen_published_trunk_is_cached(
+    zoo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_step_seconds", lambda *given: 1.0)
+    monkeypatch.setattr(timing, "_prediction_seconds", lambda *given: 0.0)
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    source = "intermediate(source=toy-names,budget=20)"
+    arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("encoder")), "--json",
+                 "--strategies", f"finetune,feature-extraction,lp-ft,{source}+feature-extraction",
+                 "--budgets", "40", "--replicates", "1", "--out", str(tmp_path / "r")]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)["rows"]
+    seconds = {row["condition"].rpartition(" | ")[2]: row["seconds_each"] for row in rows}
+    assert seconds["lp-ft"] >= seconds["finetune"] >= 100
+    assert seconds["feature-extraction"] < 20
+    assert seconds[f"{source}+feature-extraction"] >= 100

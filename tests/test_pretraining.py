@@ -168,29 +168,155 @@ def test_column_of_a_data_file_and_float32(tlbench: Command, tmp_path: Path) -> 
 
 
 def test_foreign_folder_is_never_overwritten(tlbench: Command, text: Path, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    for name in ("model", "facts", "odd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("years of work", encoding="utf-8")
+    (tmp_path / "facts" / "pretraining.json").write_text('{"key": "1", "weights_sha256": "2"}', encoding="utf-8")
+    (tmp_path / "odd" / "thesis.txt").rename(tmp_path / "odd" / "README.md")
+    (tmp_path / "odd" / "pretraining.json").write_text('{"lr": 1}', encoding="utf-8")
     (tmp_path / "file").write_text("a file", encoding="utf-8")
-    for out in ("model", "file"):
+    for out, why in (("model", "holds 'thesis.txt'"), ("facts", "holds 'thesis.txt'"), ("odd", "was not made by it"),
+                     ("file", "was not made by it")):
         code, said = tlbench("pretrain", "--text", text, *SMALL, "--tokens", 400, "--out", out)
         assert code == 2
-        assert f"error: '{out}' exists and was not made by tlbench pretrain" in said
-    assert (tmp_path / "model" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
-    assert len(list((tmp_path / "model").iterdir())) == 1
+        assert f"error: '{tmp_path / out}' is left alone" in said
+        assert why in said
+    for kept in ("model/thesis.txt", "facts/thesis.txt", "odd/README.md"):
+        assert (tmp_path / kept).read_text(encoding="utf-8") == "years of work"
+
+
+def test_work_put_into_a_model_folder_is_kept(
+    tlbench: Command, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlbench.engine.pretraining import result
+
+    made = ("pretrain", "--text", text, *SMALL, "--tokens", 400)
+    assert tlbench(*made, "--out", "model")[0] == 0
+    (tmp_path / "model" / "notes").mkdir()
+    code, said = tlbench(*made, "--seed", 1, "--out", "model")
+    assert code == 2
+    assert "holds 'notes', which it did not make" in said
+    pretrain = result.pretrain
+
+    def with_company(*given: Any) -> Any:
+        done = pretrain(*given)
+        (tmp_path / "later").mkdir()
+        (tmp_path / "later" / "thesis.txt").write_text("years of work", encoding="utf-8")
+        return done
+
+    monkeypatch.setattr(result, "pretrain", with_company)
+    code, said = tlbench(*made, "--seed", 2, "--out", "later")
+    assert code == 2
+    assert "holds 'thesis.txt'" in said
+
+
+def test_a_model_without_its_weights_is_made_again(tlbench: Command, text: Path, tmp_path: Path) -> None:
+    made = ("pretrain", "--text", text, *SMALL, "--tokens", 400, "--out", "model")
+    assert tlbench(*made)[0] == 0
+    weights = tmp_path / "model" / "model.safetensors"
+    first = weights.read_bytes()
+    weights.write_bytes(first[:-1])
+    assert tlbench(*made)[0] == 0
+    assert weights.read_bytes() == first
+    assert "step" not in tlbench(*made)[1]  # found, not made
+
+
+def test_output_is_tried_before_anything_is_read(
+    tlbench: Command, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ("pretrain", "--text", text, *SMALL, "--tokens", 400)
+    for out, expected in ((".", "--out is the folder that you are in"), ("text.txt/model", "cannot be made")):
+        code, said = tlbench(*made, "--out", out)
+        assert code == 2
+        assert expected in said
+        assert "documents" not in said
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    assert tlbench(*made, "--out", "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "model.safetensors").is_file()
+
+
+def test_full_disk_under_the_model_keeps_the_training(
+    tlbench: Command, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import SafetensorError
+
+    from tlbench.engine.pretraining import result, start
+
+    made = ("pretrain", "--text", text, *SMALL, "--tokens", 400, "--out", "model")
+
+    class Full:
+        def save_pretrained(self, folder: Path) -> None:
+            raise Exception("No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="No space left"):
+        start.save_tokenizer(Full(), tmp_path)
+
+    def no_space(*given: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(result, "replace_folder", no_space)
+        code, said = tlbench(*made)
+    assert code == 2
+    assert "cannot be written to (I/O error: No space left on device (os error 28)): free some space" in said
+    code, said = tlbench(*made)
+    assert code == 0, said
+    assert "from step 3" in said  # nothing was trained again
+
+
+def test_text_beside_a_model_or_hidden_is_not_read(tlbench: Command, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs" / ".git").mkdir(parents=True)
+    (tmp_path / "docs" / ".git" / "notes.txt").write_text("not for reading", encoding="utf-8")
+    text.rename(tmp_path / "docs" / "text.txt")
+    made = ("pretrain", "--text", "docs", *SMALL, "--tokens", 400, "--out", "docs/model")
+    assert tlbench(*made)[0] == 0
+    facts = json.loads((tmp_path / "docs" / "model" / "pretraining.json").read_text(encoding="utf-8"))
+    assert [file["file"] for file in facts["corpus"]["provenance"]["files"]] == ["text.txt"]
+    assert "step" not in tlbench(*made)[1]  # its own card did not change the corpus
+
+
+def test_second_process_says_that_it_waits(tmp_path: Path) -> None:
+    from threading import Thread
+
+    from tlbench.sources import held
+
+    said: list[str] = []
+
+    def second() -> None:
+        with held(tmp_path / "lock", lambda: said.append("waiting")):
+            said.append("in")
+
+    with held(tmp_path / "lock", lambda: said.append("first waits")):
+        thread = Thread(target=second)
+        thread.start()
+        while not said:
+            time.sleep(0.01)
+        assert said == ["waiting"]
+    thread.join()
+    assert said == ["waiting", "in"]
 
 
 @pytest.mark.parametrize(("given", "expected"), [
     (["--text", "absent.txt"], "the text file 'absent.txt' does not exist"),
     (["--text", "empty.txt"], "the corpus holds 0 documents"),
     (["--text", "latin.txt"], "'latin.txt' is not UTF-8 at byte 3"),
-    (["--data", "rows.csv", "--column", "txet"], "has no column 'txet': did you mean 'text'"),
+    (["--data", "rows.csv", "--column", "txet"], "has no column 'txet': did you mean 'text'? (--text"),
     (["--data", "absent.csv"], "'absent.csv' does not exist"),
     (["--tokens", "100"], "the budget of 100 tokens is less than one step"),
     (["--objective", "causal"], "objective 'causal' is not one for the family 'encoder-decoder'"),
     (["--vocabulary", "10"], "a vocabulary of 10 is too small"),
     (["--width", "33", "--layers", "0"], "0 layers of width 33"),
     (["--minutes", "-1"], "--minutes is -1"),
+    (["--minutes", "inf"], "--minutes is inf"),
     (["--noise", "2"], "the recipe is impossible"),
+    (["--seed", "-1"], "--seed is -1"),
+    (["--span", "nan"], "the span of nan tokens"),
+    (["--step-size", "inf"], "the step size inf must be finite"),
+    (["--text", "null.txt"], "'null.txt' holds a null byte"),
+    (["--data", "absent"], "the data file 'absent' does not exist"),
+    (["--model", "./picture", "--random"], "an untrained 'picture' cannot be built"),
     (["--model", "./absent"], "model folder './absent' does not exist"),
     (["--model", "minilm-x"], "model 'minilm-x' is not known"),
     (["--model", "minilm", "--layers", "3"], "--model was given beside --layers"),
@@ -203,6 +329,9 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "null.txt").write_bytes(b"text\0text")
+    (tmp_path / "picture").mkdir()
+    (tmp_path / "picture" / "config.json").write_text('{"model_type": "vit"}', encoding="utf-8")
     (tmp_path / "rows.csv").write_text("text,label\na,b\n", encoding="utf-8")
     source = [] if given[0] in ("--text", "--data") else ["--text", text]
     code, said = tlbench("pretrain", "--out", "model", *source, *given)
@@ -270,19 +399,20 @@ def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on a CPU")
-def test_two_ranks_train_as_one(text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [[], ["--minutes", "60"]], ids=["tokens", "minutes"])
+def test_two_ranks_train_as_one(limit: list[str], text: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     for name, launcher in (("one", []), ("two", two)):
         call = [sys.executable, *launcher, "-m", "tlbench", "pretrain", "--text", str(text), "--family", "encoder",
                 "--layers", "1", "--width", "32", "--vocabulary", "400", "--batch", "5", "--length", "48", "--tokens",
-                "3000", "--dtype", "float32", "--precision", "fp32", "--out", str(tmp_path / name)]
+                "3000", "--dtype", "float32", "--precision", "fp32", *limit, "--out", str(tmp_path / name)]
         done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, env={
             **os.environ, "TLBENCH_CACHE": str(tmp_path / f"{name}-cache"), "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr[-3000:]
         assert "destroy_process_group" not in done.stderr
-        assert done.stderr.count("held-out sequences") == 1
+        assert done.stderr.count("held-out sequences") == done.stderr.count("nats (unigram") == 1
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(tensor, other[name], atol=1e-4) for name, tensor in one.items())
     facts = [json.loads((tmp_path / name / "pretraining.json").read_text()) for name in ("one", "two")]

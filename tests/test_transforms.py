@@ -11,7 +11,7 @@ import pytest
 from tlbench.errors import UserError
 from tlbench.setups import Augment
 from tlbench.task import QuestionExample, Span, TextExample, TokenExample
-from tlbench.transforms import EDITS, METHODS, Draw, _pieces, augmented, edited, neighbours
+from tlbench.transforms import EDITS, Draw, _pieces, augmented, edited, neighbours
 
 KINDS = ("text-classification", "text-regression", "token-classification", "question-answering", "text-generation")
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon"]
@@ -121,4 +121,3 @@ def test_entities_are_needed_to_exchange_them() -> None:
     example = TextExample("a", "some text", "x")
     with pytest.raises(UserError, match="entities"):
         augmented((example,), "text-classification", Augment(("mention",), 1, 0.5), seed=0)
-    assert set(METHODS) == {*EDITS, "mention"}

@@ -8,19 +8,20 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from tlbench.attempts import unwinding
 from tlbench.boards.cached import check_free
 from tlbench.canonical import storable
 from tlbench.errors import UserError
-from tlbench.planning import DEFAULT_STRATEGIES, Plan, Request, make_plan
+from tlbench.grid import PrecisionPolicy
+from tlbench.planning import Plan, Request, budget_of, make_plan
 from tlbench.records import Record, Store, current
-from tlbench.registry import Registry
+from tlbench.registry import Registry, known
 from tlbench.runner import Reporter, Silent, Todo, fresh_folder, lock, run_here, todo
-from tlbench.sources import DataSource
+from tlbench.sources import DataSource, mirrored
 from tlbench.task import Budget
-from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop
+from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop, plugin_spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,40 +189,63 @@ def write_board(folder: Path) -> str:
     return render_folder(folder)
 
 
-def run(
-    tasks: str | Sequence[str] = "all",
-    *,
-    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
-    models: str | Sequence[str] = (),
-    budgets: Sequence[Budget] = (),
-    replicates: int = 3,
-    suite: str = "embedded",
-    out: str | Path = DEFAULT_OUT,
-    workers: int = 1,
-    mirror: str | Path | None = None,
-    plugins: Sequence[str | Path] = (),
-    offline: bool = False,
-    sources: str | Sequence[str] = (),
-    label_noise: float = 0.0,
-    ablate: bool = False,
-) -> pd.DataFrame:
+class Asked(TypedDict, total=False):
+    """What `run` and `plan` take beside the tasks; left out, each has the default of its flag.
+
+    Attributes:
+        strategies: Strategy specifications.
+        models: Model names, Hub ids or folders; none takes the default model of each kind.
+        budgets: Label budgets, whole numbers or `full`; none takes each task's default.
+        replicates: Replicates of each condition.
+        suite: Suite that `all` means.
+        precision: `auto`, `fp32` or `bf16`.
+        out: Results folder; finished cells in it are reused.
+        fresh: Start over in a new folder beside `out`.
+        workers: Worker processes.
+        retry_failed: Run failed cells again.
+        keep_predictions: Keep each prediction beside the statistics.
+        mirror: Folder laid out as the Hub.
+        any_rows: Accept other rows of a mirror than the pinned ones, under other keys.
+        offline: Never open a socket.
+        plugins: Python files with tasks or strategies.
+        data: Data files, or TOML files that describe them: tasks that need no code.
+        text: Column of the text in `data`; so `text_pair`, `label`, and `kind` for the task's kind.
+        sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
+        label_noise: Share of the training and validation labels that is made wrong.
+        ablate: Run each strategy once more without each of its parts.
+    """
+
+    strategies: str | Sequence[str]
+    models: str | Sequence[str]
+    budgets: Sequence[Budget | str]
+    replicates: int
+    suite: str
+    precision: PrecisionPolicy
+    out: str | Path
+    fresh: bool
+    workers: int
+    retry_failed: bool
+    keep_predictions: bool
+    mirror: str | Path | None
+    any_rows: bool
+    offline: bool
+    plugins: str | Path | Sequence[str | Path]
+    data: str | Path | Sequence[str | Path]
+    text: str
+    text_pair: str
+    label: str
+    kind: str
+    sources: str | Sequence[str]
+    label_noise: float
+    ablate: bool
+
+
+def run(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFrame:
     """Run every model x strategy x task combination and return the board's rows.
 
     Args:
         tasks: Task names, or `all`.
-        strategies: Strategy specifications.
-        models: Model names, Hub ids or folders; none takes the default model of each kind.
-        budgets: Label budgets; none takes each task's default.
-        replicates: Replicates of each condition.
-        suite: Suite that `all` means.
-        out: Results folder; finished cells in it are reused.
-        workers: Worker processes.
-        mirror: Folder laid out as the Hub.
-        plugins: Python files with tasks or strategies.
-        offline: Never open a socket.
-        sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
-        label_noise: Share of the training and validation labels that is made wrong.
-        ablate: Run each strategy once more without each of its parts.
+        asked: See `Asked`.
 
     Returns:
         One row per condition, as `tlbench.board` returns them.
@@ -229,41 +253,36 @@ def run(
     Raises:
         UserError: wrong usage; one sentence.
     """
-    request = Request(
-        _names(tasks), _names(strategies), _names(models), tuple(budgets), replicates, suite, sources=_names(sources),
-        label_noise=label_noise,
-        ablate=ablate,
+    request, source, plugins = _asked(tasks, asked)
+    options = Options(
+        Path(asked.get("out", DEFAULT_OUT)),
+        asked.get("fresh", False),
+        asked.get("workers", 1),
+        asked.get("retry_failed", False),
+        asked.get("keep_predictions", True),
     )
-    source = DataSource(mirror=Path(mirror) if mirror else None, offline=offline)
-    ran = execute(request, Options(Path(out), workers=workers), source, PluginSpec(tuple(map(Path, plugins))))
-    return board(ran.folder)
+    return board(execute(request, options, source, plugins).folder)
 
 
-def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
-    """Return the cells that `run` with the same arguments would take, and whether each has a record already.
+def plan(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFrame:
+    """Return the cells that `run` with the same arguments would take.
+
+    Args:
+        tasks: Task names, or `all`.
+        asked: See `Asked`.
+
+    Returns:
+        One row per cell in the order in which they run: `key`, `task`, `model`, `strategy`, `budget`, `replicate`,
+        `done` (it has a record already) and `unsupported` (why the combination has no meaning, or an empty text).
 
     Raises:
         UserError: wrong usage; one sentence.
     """
     import pandas as pd
 
-    source = DataSource(
-        mirror=Path(given["mirror"]) if given.get("mirror") else None, offline=given.get("offline", False)
-    )
-    usual = Request()
-    request = Request(
-        _names(tasks),
-        _names(given.get("strategies", usual.strategies)),
-        _names(given.get("models", ())),
-        tuple(given.get("budgets", ())),
-        given.get("replicates", usual.replicates),
-        given.get("suite", usual.suite),
-        sources=_names(given.get("sources", ())),
-        label_noise=given.get("label_noise", 0.0),
-        ablate=given.get("ablate", False),
-    )
-    registry = open_registry(PluginSpec(tuple(map(Path, given.get("plugins", ())))))
-    keys = Store(Path(given.get("out", DEFAULT_OUT))).keys()
+    request, source, plugins = _asked(tasks, asked)
+    registry = open_registry(plugins)
+    keys = Store(Path(asked.get("out", DEFAULT_OUT))).keys()
     made = make_plan(request, registry, source)
     return pd.DataFrame(
         [
@@ -280,6 +299,38 @@ def plan(tasks: str | Sequence[str] = "all", **given: Any) -> pd.DataFrame:
             for cell in made.cells
         ]
     )
+
+
+def _asked(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSource, PluginSpec]:
+    """Return what is asked for as values.
+
+    Raises:
+        UserError: an argument that there is not, or one that is impossible.
+    """
+    for name in asked:
+        known(dict.fromkeys(Asked.__annotations__), name, "argument")
+    usual = Request()
+    request = Request(
+        _names(tasks),
+        _names(asked.get("strategies", usual.strategies)),
+        _names(asked.get("models", ())),
+        tuple(map(budget_of, asked.get("budgets", ()))),
+        asked.get("replicates", usual.replicates),
+        asked.get("suite", usual.suite),
+        asked.get("precision", usual.precision),
+        _names(asked.get("sources", ())),
+        asked.get("label_noise", usual.label_noise),
+        asked.get("ablate", usual.ablate),
+    )
+    mirror = asked.get("mirror")
+    source = mirrored(Path(mirror) if mirror else None, asked.get("offline", False), asked.get("any_rows", False))
+    columns = {"text": asked.get("text"), "text_pair": asked.get("text_pair"), "label": asked.get("label"),
+               "kind": asked.get("kind")}
+    return request, source, plugin_spec(_paths(asked.get("plugins", ())), _paths(asked.get("data", ())), columns)
+
+
+def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | Path) else list(map(Path, given))
 
 
 def board(folder: str | Path) -> pd.DataFrame:
@@ -306,7 +357,7 @@ def command_line(arguments: Sequence[str]) -> str:
             skip = False
         elif argument in ("--grid", "--out", "--mirror", "--workers"):
             skip = True
-        elif not argument.startswith(("--grid=", "--out=", "--mirror=", "--workers=", "--fresh", "--quiet")):
+        elif not argument.startswith(("--grid=", "--out=", "--mirror=", "--workers=", "--fresh")):
             kept.append(argument)
     return str(storable(shlex.join(["tlbench", *kept])))
 

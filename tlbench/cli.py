@@ -17,7 +17,6 @@ from tlbench import __version__
 from tlbench.errors import RankLostError, UserError
 from tlbench.pretraining import pretrain_command
 from tlbench.specs import split_outside
-from tlbench.task import Budget
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -207,6 +206,9 @@ def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
     from tabulate import tabulate
 
     click.echo(tabulate(table, headers="keys", tablefmt="simple"))
+    if matrix:
+        click.echo("\ne: encoders, d: decoders, s: encoder-decoders (sequence to sequence); yes: uses no model; -: "
+                   "unsupported")
 
 
 @cli.command("board")
@@ -312,28 +314,22 @@ cli.add_command(pretrain_command)
 
 
 def _plugins(given: dict[str, Any]) -> Any:
-    from tlbench.workshop import PluginSpec
+    from tlbench.workshop import plugin_spec
 
-    columns = {name: given[name] for name in ("text", "text_pair", "label", "kind") if given.get(name)}
-    toml = tuple(path for path in given["data"] if path.suffix == ".toml")
-    data = tuple({"path": path, **columns} for path in given["data"] if path not in toml)
-    return PluginSpec(tuple(given["plugins"]), data, toml, given["strict"])
+    columns = {name: given[name] for name in ("text", "text_pair", "label", "kind")}
+    return plugin_spec(given["plugins"], given["data"], columns, given["strict"])
 
 
 def _request(given: dict[str, Any]) -> Any:
-    from tlbench.planning import DEFAULT_STRATEGIES, Request
-    from tlbench.sources import DataSource
+    from tlbench.planning import DEFAULT_STRATEGIES, Request, budget_of
+    from tlbench.sources import mirrored
 
-    mirror = given["mirror"]
-    if mirror is not None and not mirror.is_dir():
-        raise UserError(f"mirror {str(mirror)!r} is not a folder: give the root under which owner/name/... lies")
     strategies = tuple(split_outside(given["strategies"], ",")) if given["strategies"] else DEFAULT_STRATEGIES
-    budgets = tuple(_budget(text) for text in split_outside(given["budgets"], ","))
     request = Request(
         tuple(split_outside(given["tasks"], ",")),
         strategies,
         tuple(split_outside(given["models"], ",")),
-        budgets,
+        tuple(map(budget_of, split_outside(given["budgets"], ","))),
         given["replicates"],
         given["suite"],
         given["precision"],
@@ -341,16 +337,7 @@ def _request(given: dict[str, Any]) -> Any:
         given["label_noise"],
         given["ablate"],
     )
-    return request, DataSource(mirror=mirror, offline=given["offline"], any_rows=given["any_rows"]), _plugins(given)
-
-
-def _budget(text: str) -> Budget:
-    if text == "full":
-        return "full"
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"--budgets holds {text!r}: give whole numbers or 'full'") from None
+    return request, mirrored(given["mirror"], given["offline"], given["any_rows"]), _plugins(given)
 
 
 def _report_faults(faults: list[str]) -> None:

@@ -45,7 +45,7 @@ class DataFile:
         licence: Licence of the data.
         languages: BCP 47 codes.
         default_budget: Labels at the quick tier; by default 300, or `full` for less data than that.
-        test_cap: Test examples kept at the quick tier; `None` keeps all.
+        test_cap: Test examples kept at the quick tier; `None` (in TOML `"all"`) keeps all.
         template: How an example is written as a prompt; see `tlbench.Task`.
     """
 
@@ -119,12 +119,14 @@ def _entry(path: Path, entry: Mapping[str, Any]) -> DataFile:
     for key, value in entry.items():
         if key not in known:
             raise UserError(f"{str(path)!r} has the unknown key {key!r}: {nearest(key, known)}")
-        wanted = {"languages": list, "test_cap": int, "default_budget": int | str}.get(key, str)
+        wanted = {"languages": list, "test_cap": int | str, "default_budget": int | str}.get(key, str)
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise UserError(f"{key!r} in {str(path)!r} is {value!r}: see the fields of tlbench's DataFile")
     if "data" not in entry:
         raise UserError(f"{str(path)!r} names no data file: add data = \"FILE\"")
     settings = {key: value for key, value in entry.items() if key != "data"}
+    if settings.get("test_cap") == "all":
+        settings["test_cap"] = None
     if "test" in settings:
         settings["test"] = path.parent / settings["test"]
     if "languages" in settings:

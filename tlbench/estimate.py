@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -221,8 +220,8 @@ def _probe(cell: Cell, shop: Shop) -> float:
     stops = [phase.stop for phase in cell.condition.setup.phases]
     small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
     of_cap = 1.0 if small else _PLATEAU_SHARE
-    share = math.prod(max(1.0, stop.cap * of_cap) if isinstance(stop, Plateau) else 1.0 for stop in stops)
-    return cell_seconds(cell, data, model_source(cell, shop), shop, _seeds(cell), share)
+    shares = [max(1.0, stop.cap * of_cap) if isinstance(stop, Plateau) else 1.0 for stop in stops]
+    return cell_seconds(cell, data, model_source(cell, shop), shop, _seeds(cell), shares)
 
 
 def _seeds(cell: Cell) -> dict[str, int]:

@@ -52,6 +52,20 @@ class Request:
     ablate: bool = False
 
 
+def budget_of(given: Budget | str) -> Budget:
+    """Return a label budget, `full` or a whole number that may be written as text.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if given == "full" or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    try:
+        return int(str(given))
+    except ValueError:
+        raise UserError(f"budgets hold {given!r}: give whole numbers or 'full'") from None
+
+
 @dataclass(frozen=True)
 class Plan:
     """The cells of a request.

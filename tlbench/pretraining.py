@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,9 +111,7 @@ def pretrain_command(**given: Any) -> None:
     order = Order(shape=Shape(**shape), recipe=recipe, **{name: given[name] for name in (
         "out", "texts", "unit", "data", "column", "model", "random", "objective", "dtype", "precision", "compiled",
         "every")})
-    facts = execute(order, DataSource(offline=given["offline"]), given["threads"])
-    click.echo(f"{given['out']}: held-out {facts['held_out']:.3f} nats (unigram {facts['unigram']:.3f}, trigram "
-               f"{facts['trigram']:.3f}), {facts['tokens'] / 1e6:.2f} M tokens", err=True)
+    execute(order, DataSource(offline=given["offline"]), given["threads"])
 
 
 def execute(order: Order, source: DataSource, threads: int | None = None) -> Mapping[str, Any]:
@@ -128,7 +127,8 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
     from tlbench.engine.pretraining.training import Bench, Job, check
     from tlbench.workshop import quiet
 
-    check_output(order.out)
+    out = _out(order.out)
+    check_output(out)
     quiet()
     if threads:
         torch.set_num_threads(threads)
@@ -141,9 +141,31 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
         check(recipe, start, place.world)  # before any text is read
         job = Job(read(order, source), start, recipe, order.dtype, order.compiled)  # type: ignore[arg-type]
         precision = _precision(order, place, source)
-        return make_model(job, Bench(place, precision, source.cache, _say, order.every), order.out)
+        facts = make_model(job, Bench(place, precision, source.cache, _say, order.every), out)
+        if place.rank == 0:
+            _say(f"{order.out}: held-out {facts['held_out']:.3f} nats (unigram {facts['unigram']:.3f}, trigram "
+                 f"{facts['trigram']:.3f}), {facts['tokens'] / 1e6:.2f} M tokens")
+        return facts
     finally:
         place.close()
+
+
+def _out(given: Path) -> Path:
+    """Return the folder of the model, links followed, once it is sure that it can be made there.
+
+    Raises:
+        UserError: it is this folder, or its parent cannot be written to.
+    """
+    out = given.expanduser().resolve()
+    if out == Path.cwd():
+        raise UserError("--out is the folder that you are in, which would be replaced: give a folder of its own")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{str(given)!r} cannot be made ({error.strerror or error}): give another --out") from error
+    return out
 
 
 def read(order: Order, source: DataSource) -> Documents:

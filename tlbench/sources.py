@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,15 +24,23 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Run the block while no other process of this machine holds the lock file; it ends with its process.
+
+    Args:
+        path: The lock file; its folder is made.
+        waiting: Called once if another process holds it.
 
     Raises:
         OSError: the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -195,3 +203,15 @@ class DataSource:
         except Exception as error:
             raise UserError(f"cannot fetch {hub.repository}/{path} at {hub.revision} from the Hub "
                             f"({type(error).__name__}): check the network or give --mirror FOLDER") from error
+
+
+def mirrored(mirror: Path | None, offline: bool = False, any_rows: bool = False) -> DataSource:
+    """Return a data source, whose mirror is checked.
+
+    Raises:
+        UserError: the mirror is no folder.
+    """
+    if mirror is not None and not mirror.is_dir():
+        raise UserError(f"mirror {str(mirror)!r} is not a folder: give the root under which owner/name/... lies")
+    return DataSource(mirror=mirror, offline=offline, any_rows=any_rows)
+

@@ -52,7 +52,8 @@ class Table:
             only = next(iter(self.columns))
             other = next((mark for mark in ";\t|" if mark in only), None) if len(self.columns) == 1 else None
             hint = (f"its columns seem to be separated by {other!r}, so save it with commas, or with tabs as .tsv"
-                    if other else f"{nearest(name, self.columns)} (--text, --text-pair and --label name columns)")
+                    if other else f"{nearest(name, self.columns)} (--text, --text-pair and --label name columns, and "
+                    "--column that of tlbench pretrain)")
             raise UserError(f"{str(self.path)!r} has no column {name!r}: {hint}")
         return self.columns[name]
 
@@ -72,6 +73,8 @@ def read_table(path: Path) -> Table:
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
+        if not path.exists():
+            raise UserError(f"the data file {str(path)!r} does not exist: check the path")
         known = ", ".join(_READERS)
         raise UserError(f"{str(path)!r} has the unknown ending {path.suffix!r}: use one of {known}")
     if not path.is_file():

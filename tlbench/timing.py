@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,17 +14,22 @@ from tlbench.data import CellData
 from tlbench.engine.encoding import Encoded, evaluation_batches
 from tlbench.engine.families import Source
 from tlbench.engine.fit import Job, Side, fit, planned_steps
+from tlbench.engine.frozen import frozen_phases
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.measure import Clock
 from tlbench.engine.precision import autocast
 from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.grid import Cell
-from tlbench.setups import FixedSteps, Random
+from tlbench.setups import FixedSteps, Phase
 
 _STEPS = 6
+_HEAD_STEP = 0.003
+"""Seconds of a training step of a linear head on cached features."""
 
 
-def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: dict[str, int], share: float) -> float:
+def cell_seconds(
+    cell: Cell, data: CellData, source: Source, shop: Shop, seeds: dict[str, int], shares: Sequence[float]
+) -> float:
     """Return the expected seconds of a neural cell.
 
     Args:
@@ -32,25 +38,28 @@ def cell_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: 
         source: Its model.
         shop: Device and precision.
         seeds: Seeds of the cell's streams.
-        share: Expected training steps in multiples of the recipe's.
+        shares: For each phase, expected training steps in multiples of the recipe's.
     """
     start = time.perf_counter()
-    machine = build(source, cell.condition.setup, cell.condition.task.kind, data.task.labels, seeds)
+    setup = cell.condition.setup
+    machine = build(source, setup, cell.condition.task.kind, data.task.labels, seeds)
     train, test = machine.form.encode(data.train), machine.form.encode(data.test)
-    prepared = time.perf_counter() - start
-    phase = cell.condition.setup.phases[0]
-    frozen = phase.trainable == "head" and not isinstance(cell.condition.setup.weights, Random)
+    seconds = time.perf_counter() - start
     evaluated = _prediction_seconds(machine, test, shop)
-    if frozen and not machine.form.generates:
-        return (
-            prepared
-            + evaluated * (1 + len(train) / max(1, len(test)))
-            + 0.003 * planned_steps(phase.recipe, len(train))
-        )
-    steps = planned_steps(phase.recipe, len(train)) * share
+    seconds += evaluated
+    frozen = 0 if machine.form.generates else frozen_phases(setup)  # a decoder is trained on cached encoder states
+    if frozen:
+        seconds += evaluated * len(train) / max(1, len(test))
     streams = Streams(cell, data, source, bench_for(shop, Clock()), machine)
-    each = _step_seconds(machine, train, shop, cell, seeds, streams.sides(without_idle_text(phase, source.generates)))
-    return prepared + steps * each + evaluated
+    for number, (phase, share) in enumerate(zip(setup.phases, shares, strict=True)):
+        steps = planned_steps(phase.recipe, len(train)) * share
+        if number < frozen:
+            seconds += steps * _HEAD_STEP
+            continue
+        machine.release(phase.trainable)
+        sides = streams.sides(without_idle_text(phase, source.generates))
+        seconds += steps * _step_seconds(machine, train, shop, phase, seeds, sides)
+    return seconds
 
 
 def token_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds: dict[str, int]) -> float:
@@ -59,14 +68,14 @@ def token_seconds(cell: Cell, data: CellData, source: Source, shop: Shop, seeds:
     train = machine.form.encode(data.train)
     machine.release("all")
     rows = min(cell.condition.setup.phases[0].recipe.batch_size, len(train))
-    return _step_seconds(machine, train, shop, cell, seeds) / (rows * float(train.tokens.lengths.mean()))
+    phase = cell.condition.setup.phases[0]
+    return _step_seconds(machine, train, shop, phase, seeds) / (rows * float(train.tokens.lengths.mean()))
 
 
 def _step_seconds(
-    machine: Machine, train: Encoded, shop: Shop, cell: Cell, seeds: dict[str, int], sides: tuple[Side, ...] = ()
+    machine: Machine, train: Encoded, shop: Shop, phase: Phase, seeds: dict[str, int], sides: tuple[Side, ...] = ()
 ) -> float:
     """Return the seconds of one training step with what is learned beside it, the first ones left out."""
-    phase = cell.condition.setup.phases[0]
     recipe = replace(phase.recipe, epochs=1e-9, min_steps=2)
     job = Job(
         train,

@@ -113,7 +113,6 @@ def replaced(words: Words, draw: Draw) -> Words:
 EDITS: Mapping[str, Callable[[Words, Draw], Words]] = {
     "dropout": dropped, "swap": swapped, "noise": noisy, "neighbour": replaced,
 }
-METHODS = (*EDITS, "mention")
 
 
 def edited(text: str, method: str, draw: Draw) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlbench import registry as plugins
+from tlbench.errors import UserError
 from tlbench.grid import PrecisionPolicy
 from tlbench.registry import Origin, Registry
 from tlbench.sources import DataSource
@@ -31,6 +33,29 @@ class PluginSpec:
     data: tuple[dict[str, Any], ...] = ()
     toml: tuple[Path, ...] = ()
     strict: bool = False
+
+
+def plugin_spec(
+    files: Sequence[Path], data: Sequence[Path], columns: Mapping[str, str | None], strict: bool = False
+) -> PluginSpec:
+    """Return which plugins and data files to load.
+
+    Args:
+        files: Python files.
+        data: Data files, or TOML files that describe them.
+        columns: `text`, `text_pair`, `label` and `kind` of the data files; a TOML file has its own.
+        strict: Make faults of installed plugins errors.
+
+    Raises:
+        UserError: columns are named, but no file that they could be in.
+    """
+    given = {name: value for name, value in columns.items() if value}
+    toml = tuple(path for path in data if path.suffix == ".toml")
+    rest = tuple({"path": path, **given} for path in data if path not in toml)
+    if given and not rest:
+        raise UserError(f"{' and '.join(given)} would say how to read a data file, but none is given: add --data FILE "
+                        "(a TOML file says it itself)")
+    return PluginSpec(tuple(files), rest, toml, strict)
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tlbench_plugins
 
 from tlbench import DataSource, Splits, registry
 from tlbench.corpora.documents import embedded
 from tlbench.corpora.duplicates import near_duplicates, normalise
+from tlbench.corpora.signatures import signatures
+from tlbench.published import FINGERPRINTS
 
 TASKS = ("api-topic", "api-entities", "api-qa", "api-summary", "ui-translation", "api-dialogue",
          "api-continuation")
+PACKAGED = sorted(path.parent for path in Path(tlbench_plugins.__file__).parent.glob("models/*/config.json"))
 MIN_WORDS = 6
 """Below, texts are phrases ("Fit the model.") that say nothing about an example."""
 
@@ -60,6 +67,29 @@ def test_no_pre_training_text_holds_a_test_text(tested: list[str]) -> None:
     passages = [passage for document in documents for passage in re.split(r"\n\s*\n", document)]
     assert len(documents) > 30_000
     assert known(sorted({*documents, *passages}), tested) == []
+
+
+@pytest.mark.slow
+def test_no_interface_string_of_the_test_is_a_document_however_short(splits: dict[str, Splits]) -> None:
+    read = embedded(DataSource())
+    documents = {normalise(document) for document in (*read.texts, *read.scarce)}
+    tested = {normalise(text) for example in splits["ui-translation"].test for text in texts(example)}
+    assert len(tested) > 1000
+    assert not tested & documents
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", PACKAGED)
+def test_packaged_models_have_read_the_corpus_that_is_tested_here(model: Path) -> None:
+    read = embedded(DataSource())
+    found = {name: facts["fingerprint"] for name, facts in read.provenance.items()}
+    if found != {"apidoc": FINGERPRINTS["apidoc"], "ui-strings": FINGERPRINTS["interface"]}:
+        pytest.skip("other package versions than the published corpora's")
+    facts = json.loads((model / "pretraining.json").read_text(encoding="utf-8"))
+    assert facts["corpus"]["fingerprint"] == read.fingerprint
+    training, _ = read.divide()
+    known = np.load(model / "signatures.npy", allow_pickle=False)
+    assert np.array_equal(known, signatures((*training.texts, *training.scarce)))
 
 
 @pytest.mark.slow

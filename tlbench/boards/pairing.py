@@ -28,11 +28,6 @@ class Pairs:
     reason: str | None = None
 
 
-def pairable(one: Record, other: Record) -> bool:
-    """Return whether the difference of two records means anything."""
-    return unpairable(one, other) is None
-
-
 def unpairable(one: Record, other: Record) -> str | None:
     """Return why two records must not be subtracted, or `None`.
 

@@ -22,6 +22,8 @@ FRENCH_SHARE = 0.10
 HELD_OUT = 64
 """One document in so many is kept for the held-out loss."""
 FEWEST = 16
+_MODEL = "pretraining.json"
+"""A folder with this file is a model that tlbench made, whose card is no text to learn from."""
 _NOTE = ("Texts are of the training side of the embedded corpora only: no test text is among them; validation texts "
          "are, unlabelled. A docstring is one document, so its summary stood beside its description; English and "
          "French strings are separate documents, never shown in pairs.")
@@ -158,7 +160,8 @@ def from_column(path: Path, column: str) -> Documents:
 
 def _text_files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".md") and file.is_file())
+        found = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".md") and file.is_file()
+                       and not _beside(file, path))
         if not found:
             raise UserError(f"folder {str(path)!r} holds no .txt or .md file: name the files themselves")
         return found
@@ -167,12 +170,21 @@ def _text_files(path: Path) -> list[Path]:
     return [path]
 
 
+def _beside(file: Path, top: Path) -> bool:
+    """Return whether a file lies in a hidden folder, or in that of a model which tlbench made, below another one."""
+    between = file.relative_to(top).parts[:-1]
+    folders = [top.joinpath(*between[: depth + 1]) for depth in range(len(between))]
+    return any(folder.name.startswith(".") or (folder / _MODEL).is_file() for folder in folders)
+
+
 def _read(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"the text file {str(path)!r} cannot be read ({error.strerror}): check its permissions"
                         ) from error
+    if b"\0" in data:
+        raise UserError(f"{str(path)!r} holds a null byte, so it is no text: leave it out")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -195,7 +207,10 @@ def _saved(path: Path, column: str) -> Sequence[Any]:
         raise UserError(f"folder {str(path)!r} was not made by a dataset's save_to_disk: give such a folder or a data "
                         "file") from error
     found = found["train"] if isinstance(found, datasets.DatasetDict) and "train" in found else found
-    names = getattr(found, "column_names", {})
+    if isinstance(found, datasets.DatasetDict):
+        raise UserError(f"the dataset in {str(path)!r} has no split 'train', only {', '.join(found)}: save the split "
+                        "to read by itself")
+    names = found.column_names
     if column not in names:
         raise UserError(f"the dataset in {str(path)!r} has no column {column!r}, only {', '.join(names)}: name the "
                         "text column with --column")

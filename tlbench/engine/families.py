@@ -187,10 +187,14 @@ def load_language_model(source: Source, random: bool, seed: int, layers: int | N
         return made
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = _config(source)
-        if layers is not None:
-            shorten(config, layers)
-        model: nn.Module = _at_random(source, auto, config)
+        try:
+            config = _config(source)
+            if layers is not None:
+                shorten(config, layers)
+            model: nn.Module = _at_random(source, auto, config)
+        except (OSError, ValueError) as error:
+            raise UserError(f"an untrained {source.model.name!r} cannot be built ({str(error).splitlines()[0]}): take "
+                            "a model with a language model's output layer that transformers knows") from error
     return model.eval()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,8 +162,3 @@ def _trim() -> None:
     """Give freed memory back to the system, where the C library can (glibc)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def under_launcher() -> bool:
-    """Return whether a launcher (torchrun, accelerate launch) started this process as one of several ranks."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1

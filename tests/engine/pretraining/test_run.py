@@ -136,9 +136,12 @@ def test_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(pretraining_to
     trained.run.identity = "another"
     with pytest.raises(UserError, match="another recipe"):
         trained.run.load(path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="cannot be read"):
-        trained.run.load(path)
+    whole = path.read_bytes()
+    torch.save({"step": 3}, tmp_path / "other.pt")
+    for damaged in (whole[:1000], b"", b"hello there", bytes(100), (tmp_path / "other.pt").read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="cannot be read"):
+            trained.run.load(path)
 
 
 def test_checkpoint_on_a_full_disk_is_one_sentence(pretraining_toys: Any, tmp_path: Path) -> None:

@@ -89,13 +89,13 @@ def _losses(facts: Facts) -> list[str]:
         f"masked or not, and nothing on the right; Dirichlet priors of strength {second:g} (bigram) and {third:g} "
         "(trigram), chosen on the last tenth of the training documents.",
         "In the table all rows but the last are on the first 128 held-out sequences; `loss` is the mean training loss "
-        "per target since the row before.",
+        "per target since the row before, sentinels and ends, which are easy, among the targets.",
         f"| step | M tokens | minutes | loss | held-out |\n|---:|---:|---:|---:|---:|{rows}",
     ]
 
 
 def _cost(facts: Facts) -> list[str]:
-    shared = " Other work ran beside it, so times and rates mean little." if facts["contended"] else ""
+    shared = " Other work ran beside it now and then, so times and rates are bounds." if facts["contended"] else ""
     return [
         "## Cost",
         f"{facts['seconds'] / 60:.1f} minutes in optimizer steps, {facts['tokens_per_second']:,.0f} tokens/s, on "

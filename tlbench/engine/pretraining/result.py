@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from tlbench import __version__
 from tlbench.canonical import digest
 from tlbench.corpora.signatures import signatures
-from tlbench.engine.measure import contended, hardware
+from tlbench.engine.measure import hardware
 from tlbench.engine.pretraining.card import render
 from tlbench.engine.pretraining.rate import gemm_peak, step_flops
-from tlbench.engine.pretraining.start import Start, identity_of, source_of
+from tlbench.engine.pretraining.start import Start, identity_of, save_tokenizer, source_of
 from tlbench.engine.pretraining.training import Bench, Job, Trained, pretrain
 from tlbench.errors import UserError
 from tlbench.model import file_sha256
@@ -30,6 +32,13 @@ from tlbench.stages.store import replace_folder
 
 FACTS = "pretraining.json"
 """The file by which tlbench knows a folder as its own."""
+_WEIGHTS = "model.safetensors"
+_NAMES = {
+    FACTS, _WEIGHTS, "README.md", "config.json", "generation_config.json", "signatures.npy", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
+    "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "chat_template.jinja",
+}
+"""All that a model's folder may hold to be replaced."""
 
 
 def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
@@ -43,21 +52,38 @@ def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
         out: Folder of the model; replaced if tlbench made it.
 
     Raises:
-        UserError: `out` holds something that tlbench did not make, or as `pretrain`.
+        UserError: `out` holds something that tlbench did not make, or cannot be written to, or as `pretrain`.
     """
     key = digest(job.made_from(bench.precision), 40)
     place = bench.place
     check_output(out)
-    try:
-        with held(bench.work(job).with_suffix(".lock")) if place.rank == 0 else nullcontext():
-            found: Mapping[str, Any] | None = place.from_first(_finished(out, key))
-            if found is None:
-                _make(job, bench, out, key)
-            place.barrier()
-    except OSError as error:
-        raise UserError(f"{error.filename or str(out)!r} cannot be written to ({error.strerror or error}): free some "
-                        "space or give another folder") from error
+    with _alone(job, bench) if place.rank == 0 else nullcontext():
+        found: Mapping[str, Any] | None = place.from_first(_finished(out, key))
+        if found is None:
+            _make(job, bench, out, key)
+        place.barrier()
     return found or read_facts(out)
+
+
+@contextmanager
+def _alone(job: Job, bench: Bench) -> Iterator[None]:
+    """Make the work folder and run the block while no other process of this machine makes the same model."""
+    work = bench.work(job)
+    waiting = partial(bench.say, "another process makes this very model: waiting for it")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(work.with_suffix(".lock"), waiting))
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the work folder {str(work)!r} cannot be written to ({error.strerror or error}): free "
+                            "some space or set TLBENCH_CACHE") from error
+        stack.callback(_drop_if_empty, work)
+        yield
+
+
+def _drop_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -67,8 +93,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
         UserError: the folder holds none, or damaged ones.
     """
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        facts: dict[str, Any] = dict(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{str(folder)!r} holds no readable {FACTS}: give a folder made by tlbench pretrain") from error
     return facts
 
@@ -77,34 +103,41 @@ def check_output(out: Path) -> None:
     """Refuse a place that holds something tlbench did not make.
 
     Raises:
-        UserError: there is such a file or folder.
+        UserError: there is such a file or folder, or the facts in it are damaged.
     """
-    ours = (out / FACTS).is_file() or _made_by_script(out / "README.md")
-    if out.exists() and not ours and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{str(out)!r} exists and was not made by tlbench pretrain, so it is left alone: give another "
-                        "--out or move it away")
-
-
-def _made_by_script(card: Path) -> bool:
-    """Tell a card of the script that came before the command."""
-    return card.is_file() and "Made by `scripts/pretrain_mini.py`" in card.read_text(encoding="utf-8", errors="replace")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    inside = sorted(out.iterdir()) if out.is_dir() else []
+    strange = [path.name for path in inside if path.name not in _NAMES or path.is_dir()]
+    if (out / FACTS).is_file() and not strange and {"key", "weights_sha256"} <= read_facts(out).keys():
+        return
+    why = f"holds {strange[0]!r}, which it did not make" if strange else "was not made by it"
+    raise UserError(f"{str(out)!r} is left alone, since tlbench pretrain would replace it and it {why}: give another "
+                    "--out or move it away")
 
 
 def _finished(out: Path, key: str) -> dict[str, Any] | None:
+    """Return the facts of the wanted model if it is there, weights and all."""
     if not (out / FACTS).is_file():
         return None
     facts = read_facts(out)
-    return facts if facts.get("key") == key else None
+    weights = out / _WEIGHTS
+    whole = weights.is_file() and file_sha256(weights) == facts.get("weights_sha256")
+    return facts if facts.get("key") == key and whole else None
 
 
 def _make(job: Job, bench: Bench, out: Path, key: str) -> None:
-    work = bench.work(job)
-    work.mkdir(parents=True, exist_ok=True)
     trained = pretrain(job, bench)
     facts = {"key": key, **facts_of(job, bench, trained)}
     if bench.place.rank == 0:
-        replace_folder(out, key[:8], _writer(out.name, job, trained, facts))
-        shutil.rmtree(work, ignore_errors=True)
+        check_output(out)  # again, hours later
+        try:
+            replace_folder(out, key[:8], _writer(out.name, job, trained, facts))
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{str(out)!r} cannot be written to ({getattr(error, 'strerror', None) or error}): free "
+                            "some space, or mend its permissions, and give the same command: the training is "
+                            "kept") from error
+        shutil.rmtree(bench.work(job), ignore_errors=True)
 
 
 def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
@@ -132,7 +165,7 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
         "loss": run.curve[-1]["loss"], "curve": run.curve,
         "flops": float(flops), "flops_per_second": rate, "gemm_peak": peak, "peak_share": rate / peak,
         "hardware": hardware(), "threads": torch.get_num_threads(), "world": place.world,
-        "contended": contended(1), "precision": bench.precision, "dtype": job.dtype,
+        "contended": run.contended, "precision": bench.precision, "dtype": job.dtype,
         "compiled": job.compiled,
         "versions": {"tlbench": __version__, **{name: metadata.version(name)
                                                 for name in ("tokenizers", "torch", "transformers")}},
@@ -158,10 +191,10 @@ def _writer(name: str, job: Job, trained: Trained, facts: dict[str, Any]) -> Cal
     def write(folder: Path) -> None:
         model: Any = trained.run.student.model
         model.to(torch.bfloat16 if job.dtype == "bfloat16" else torch.float32).save_pretrained(folder)
-        (folder / "model.safetensors").chmod(0o644)
-        trained.learner.tokenizer.save_pretrained(folder)
+        (folder / _WEIGHTS).chmod(0o644)
+        save_tokenizer(trained.learner.tokenizer, folder)
         np.save(folder / "signatures.npy", signatures((*trained.training.texts, *trained.training.scarce)))
-        whole = {**facts, "weights_sha256": file_sha256(folder / "model.safetensors")}
+        whole = {**facts, "weights_sha256": file_sha256(folder / _WEIGHTS)}
         (folder / FACTS).write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(render(name, whole), encoding="utf-8")
 

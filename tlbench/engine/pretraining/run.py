@@ -10,6 +10,7 @@ import math
 import os
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from tlbench.engine.forms import IGNORED
+from tlbench.engine.measure import contended
 from tlbench.engine.optimizer import RmsAdamW
 from tlbench.engine.place import Place, out_of_memory
 from tlbench.engine.pretraining.objectives import Batch, Student
@@ -55,6 +57,7 @@ class Run:
         seconds: Seconds spent in them, over all resumptions.
         curve: Points of the training and held-out loss.
         recent: Sum and number of the training losses since the last point.
+        contended: Whether other work ran beside it when a point was taken, so that its time means little.
         parts: Into how many parts a batch is cut so that it fits into memory.
     """
 
@@ -73,6 +76,7 @@ class Run:
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
         self.recent = [0.0, 0.0]
+        self.contended = False
         self.parts = 1
 
     @property
@@ -159,6 +163,7 @@ class Run:
         self.curve.append({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 2),
                            "loss": round(total / max(count, 1), 4), "held_out": round(held_out, 4)})
         self.recent = [0.0, 0.0]
+        self.contended |= contended(1)
         return self.curve[-1]
 
     def save(self, path: Path) -> None:
@@ -171,7 +176,7 @@ class Run:
             return
         state = {"identity": self.identity, "model": self.student.model.state_dict(),
                  "optimizer": self.optimizer.state_dict(), "step": self.step, "seconds": self.seconds,
-                 "curve": self.curve, "recent": self.recent}
+                 "curve": self.curve, "recent": self.recent, "contended": self.contended}
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
@@ -192,13 +197,15 @@ class Run:
         """
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.place.device)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            identity = state["identity"]
+        except (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, UnpicklingError) as error:
             raise UserError(f"the checkpoint {str(path)!r} cannot be read ({type(error).__name__}): remove it to start "
                             "over") from error
-        if state["identity"] != self.identity:
+        if identity != self.identity:
             raise UserError(f"the checkpoint {str(path)!r} was made by another recipe or from another corpus: remove "
                             "it to start over")
         self.student.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.curve, self.recent = state["curve"], state["recent"]
+        self.contended = state.get("contended", False)

@@ -93,9 +93,28 @@ def prepare(start: Start, documents: Documents, recipe: Pretraining, folder: Pat
                             "sequence: give a smaller --length")
         return Learner(model, tokenizer, source.architecture.family)
     if not folder.is_dir():
-        replace_folder(folder, "tokenizer", train_tokenizer(documents, start).save_pretrained)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        trained = train_tokenizer(documents, start)
+        replace_folder(folder, "tokenizer", lambda fresh: save_tokenizer(trained, fresh))
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the tokenizer kept in {str(folder)!r} cannot be read ({type(error).__name__}): remove its "
+                        "folder to start over") from error
     return Learner(build(start, tokenizer, recipe), tokenizer, start.family)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer into a folder.
+
+    Raises:
+        OSError: it cannot be written; the tokenizers library itself raises a bare Exception on a full disk.
+    """
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(str(error)) from error
 
 
 def build(shape: Shape, tokenizer: Any, recipe: Pretraining) -> nn.Module:

@@ -129,8 +129,12 @@ def check(recipe: Pretraining, start: Start, world: int) -> None:
     if recipe.tokens < recipe.batch * recipe.length:
         raise UserError(f"the budget of {recipe.tokens} tokens is less than one step of {recipe.batch} x "
                         f"{recipe.length} tokens: give more --tokens or a smaller --batch")
-    if recipe.minutes is not None and not recipe.minutes > 0:
+    if recipe.minutes is not None and not 0 < recipe.minutes < math.inf:
         raise UserError(f"--minutes is {recipe.minutes:g}: give more than 0, or leave it out")
+    if recipe.seed < 0:
+        raise UserError(f"--seed is {recipe.seed}: give 0 or more")
+    if not math.isfinite(recipe.span) or not math.isfinite(recipe.step_size):
+        raise UserError(f"the span of {recipe.span:g} tokens and the step size {recipe.step_size:g} must be finite")
     if not 0 < recipe.noise < 1 or recipe.span < 1 or not recipe.step_size > 0 or not 0 < recipe.warmup < 1:
         raise UserError("the recipe is impossible: noise and warm-up lie between 0 and 1, a span has at least 1 token, "
                         "and the step size is positive")
@@ -153,33 +157,35 @@ def _train(run: Run, held_out: HeldOut, bench: Bench, checkpoint: Path) -> None:
     every = max(1, steps // POINTS)
     saved = said = time.monotonic()
     mark = (run.tokens, run.seconds)
-    while run.progress < 1.0:
+    progress = run.progress
+    while progress < 1.0:
         loss = run.advance()
+        progress = run.progress  # on all ranks alike: under --minutes they agree on it
         if not math.isfinite(loss):
             raise UserError(f"the training loss is {loss} at step {run.step}: give a smaller --step-size")
-        if run.step % every == 0 and run.progress < 1.0:
-            _note(run, held_out, bench, ROWS)
+        if run.step % every == 0 and progress < 1.0:
+            _note(run, held_out, bench, ROWS, progress)
         now = time.monotonic()
         if now - said >= SECONDS_PER_LINE and bench.place.rank == 0:
             rate = (run.tokens - mark[0]) / max(run.seconds - mark[1], 1e-9)
-            bench.say(_line(run, f"loss {loss:.3f}  {rate:,.0f} tokens/s"))
+            bench.say(_line(run, progress, f"loss {loss:.3f}  {rate:,.0f} tokens/s"))
             said, mark = now, (run.tokens, run.seconds)
         if now - saved >= bench.every:
             run.save(checkpoint)
             saved = time.monotonic()
     if not run.curve or run.curve[-1]["step"] != run.step:
-        _note(run, held_out, bench, None)
+        _note(run, held_out, bench, None, progress)
         run.save(checkpoint)
 
 
-def _note(run: Run, held_out: HeldOut, bench: Bench, rows: int | None) -> None:
+def _note(run: Run, held_out: HeldOut, bench: Bench, rows: int | None, progress: float) -> None:
     point = run.note(held_out.loss(run.student, bench.place, rows))
     if bench.place.rank == 0:
-        bench.say(_line(run, f"loss {point['loss']:.3f}  held-out {point['held_out']:.3f}"))
+        bench.say(_line(run, progress, f"loss {point['loss']:.3f}  held-out {point['held_out']:.3f}"))
 
 
-def _line(run: Run, text: str) -> str:
-    return (f"{time.strftime('%H:%M:%S')}  step {run.step}  {run.tokens / 1e6:.2f} M tokens  {run.progress:4.0%}  "
+def _line(run: Run, progress: float, text: str) -> str:
+    return (f"{time.strftime('%H:%M:%S')}  step {run.step}  {run.tokens / 1e6:.2f} M tokens  {progress:4.0%}  "
             f"{run.seconds / 60:.1f} min  {text}")
 
 
