@@ -260,7 +260,7 @@ def board_command(folder: Path, form: str, write: Path | None, plots: Path | Non
 def show_command(cell: str, folder: Path) -> None:
     """Show one cell: scores by class, loss curves, confusion matrix, sample predictions.
 
-    CELL is the beginning of a cell's key, as the board and the progress lines print it.
+    CELL is the beginning of a cell's key, as board.json ("keys" of a row) and the names of the records have it.
     """
     from tlbench.boards import show
     from tlbench.records import Store

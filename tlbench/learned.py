@@ -24,7 +24,7 @@ class Used:
         shared: Whether all replicates start from it.
         seconds: What it cost when it was computed (standalone).
         spent: What it cost this cell: 0 if it was there already (marginal).
-        left_out: Source examples that were left out because their text is one of the target's test texts.
+        left_out: Source examples that were left out because their text nearly repeats one of the target's test texts.
         validation_score: The source model's primary metric on the source's validation labels; 0 without any.
         predictors: What could be known of the gain before training on the target (`tlbench.transferability`).
     """

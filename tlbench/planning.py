@@ -34,7 +34,7 @@ class Request:
         suite: `embedded`, `applications` or `public`.
         precision: Precision policy.
         sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
-            task that the model can learn of the target's suite. Empty leaves what the strategies say.
+            task that the model can learn of `suite` and of further plugins. Empty leaves what the strategies say.
         label_noise: Share of each task's training and validation labels that is made wrong, from 0 to below 1.
         ablate: Run each strategy with transfer once more without each of its parts, so that the board can say what
             the part adds; without its only part a strategy is plain fine-tuning.

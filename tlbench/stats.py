@@ -1,4 +1,4 @@
-"""Intervals of paired deltas over replicates and test examples (`protocol.md` §2). No torch: boards use it.
+"""Intervals of paired deltas over replicates and test examples (`docs/protocol.md`). No torch: boards use it.
 
 A delta has two sources of error: replicates (training subset, initialisation, order) and test examples. The
 two-way t interval adds both variances; Satterthwaite's formula gives the degrees of freedom.

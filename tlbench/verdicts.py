@@ -1,4 +1,4 @@
-"""Verdicts: what a board may say about a delta once all its comparisons are counted (`protocol.md` §2)."""
+"""Verdicts: what a board may say about a delta once all its comparisons are counted (`docs/protocol.md`)."""
 
 from __future__ import annotations
 

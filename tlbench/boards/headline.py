@@ -22,7 +22,7 @@ def headline(board: Board) -> list[str]:
     sentences += _without_transfer(tables)
     sentences.append(_noisy(board))
     sentences.append(_unfinished(board.rows))
-    sentences.append(reach(tables))
+    sentences.append(_scope(tables))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -149,7 +149,7 @@ def _unfinished(rows: Sequence[Row]) -> str:
     return f"Of {_number(total, 'cell')}, {' and '.join(parts)} (listed below)." if parts else ""
 
 
-def reach(tables: Sequence[Table]) -> str:
+def _scope(tables: Sequence[Table]) -> str:
     """Say how far a conclusion from these tables reaches: tasks, domains, languages, budgets."""
     tasks = {table.name: table for table in tables}
     domains = _domains(tasks.values())

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 SHARE = 0.95
-"""Share of the predictions from which on a predictor counts as degenerate (`protocol.md` §2, States)."""
+"""Share of the predictions from which on a predictor counts as degenerate (`docs/protocol.md`, States)."""
 
 
 def constant(answers: Sequence[Hashable], what: str) -> str | None:
