@@ -199,6 +199,7 @@ def test_task_can_be_sent_to_a_worker(tmp_path: Path) -> None:
 
 def test_file_problems_are_one_sentence(tmp_path: Path) -> None:
     refused("does not exist", tmp_path / "absent.csv")
+    (tmp_path / "a.xls").touch()
     refused("unknown ending '.xls'", tmp_path / "a.xls")
     empty = tmp_path / "empty.csv"
     empty.write_text("\n", encoding="utf-8")
