@@ -141,7 +141,7 @@ def run_command(**given: Any) -> None:
     """Run the grid, resuming what is there, and end with the leaderboard."""
     from tlbench import api
     from tlbench.display import Display
-    from tlbench.published import differences
+    from tlbench.published import differences, leaks
     from tlbench.workshop import open_registry
 
     if given["workers"] < 1:
@@ -163,8 +163,8 @@ def run_command(**given: Any) -> None:
         return
     click.echo((ran.folder / "board.json").read_text(encoding="utf-8") if given["as_json"] else ran.markdown)
     _say(f"{len(ran.records)} cells run, {ran.reused} reused; board: {ran.folder / 'README.md'}")
-    for difference in differences(ran.plan.cells):
-        _say(f"note: {difference}")
+    for note in (*differences(ran.plan.cells), *leaks(ran.plan.cells, registry, source)):
+        _say(f"note: {note}")
     for name, reason in ran.plan.unavailable.items():
         _say(f"left out: {name}: {reason}")
     if ran.failures:

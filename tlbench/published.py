@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from tlbench.data import task_data
 from tlbench.grid import Cell
+from tlbench.task import TaskRef, texts_of
+
+if TYPE_CHECKING:
+    from tlbench.registry import Registry
+    from tlbench.sources import DataSource
 
 FINGERPRINTS = {
     "apidoc": "a64240b16c81046e90cf3e12f4a5a0ba175710f2457cdd632490a6d914082f7e",
@@ -15,7 +22,39 @@ FINGERPRINTS = {
 
 def differences(cells: Iterable[Cell]) -> list[str]:
     """Return a sentence for each embedded corpus whose rows are not those of the published boards."""
-    found = {(name, value) for cell in cells for name, value in cell.condition.task.identity.items()
-             if name in FINGERPRINTS and value != FINGERPRINTS[name]}
+    found = {change for cell in cells for change in _changes(cell.condition.task)}
     return [f"the corpus {name!r} differs from the published boards' (other package versions): compare scores inside "
             "this run only, or install under constraints.txt" for name, _ in sorted(found)]
+
+
+def leaks(cells: Iterable[Cell], registry: Registry, source: DataSource) -> list[str]:
+    """Return a sentence for each model that says what it has read and each of its tasks with another corpus.
+
+    A test text counts as read if it shares a sampled 8-gram of words with the model's `signatures.npy`; texts too short
+    or without a sample cannot be checked.
+
+    Raises:
+        UserError: the examples of a task cannot be read.
+    """
+    import numpy as np
+
+    from tlbench.corpora.signatures import leak
+
+    pairs = {(one.task.name, one.model.name): one.task for one in (cell.condition for cell in cells)
+             if one.model is not None and _changes(one.task)}
+    said = []
+    for (task, model), ref in sorted(pairs.items(), key=lambda pair: pair[0]):
+        folder = registry.models[model].folder() if model in registry.models else None
+        if folder is None or not (folder / "signatures.npy").is_file():
+            continue
+        test = task_data(registry.tasks[task], ref, source).test
+        found = leak([" ".join(texts_of(example)) for example in test], np.load(folder / "signatures.npy"))
+        said.append(f"of the test texts of {task!r} {found.checkable:,} can be checked against what {model!r} has "
+                    f"read, and {found.shared:,} of them share eight words in a row with it")
+    return said
+
+
+def _changes(task: TaskRef) -> list[tuple[str, str]]:
+    """Return the embedded corpora of a task whose rows are not the published ones, with their fingerprints."""
+    return [(name, str(value)) for name, value in task.identity.items()
+            if name in FINGERPRINTS and value != FINGERPRINTS[name]]
