@@ -236,9 +236,7 @@ def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Sh
 def _scores(
     kind: Kind, examples: Sequence[Example], predictions: Sequence[Prediction], labels: Sequence[str]
 ) -> dict[str, float]:
-    return {
-        metric.name: float(metric.score(metric.statistics(examples, predictions, labels))[0]) for metric in kind.metrics
-    }
+    return {metric.name: metric.value(examples, predictions, labels) for metric in kind.metrics}
 
 
 def _collapse(cell: Cell, kind: Kind, learned: Learned) -> str | None:

@@ -13,7 +13,7 @@ from tlbench.canonical import digest
 from tlbench.cells import Shop, model_source
 from tlbench.data import CellData, cell_data
 from tlbench.errors import UnsupportedError
-from tlbench.grid import Cell, StrategyRef, stream
+from tlbench.grid import Cell, StrategyRef
 from tlbench.planning import Request, make_plan
 from tlbench.records import Record, Store
 from tlbench.registry import Registry
@@ -214,26 +214,23 @@ def _probe(cell: Cell, shop: Shop) -> float:
             return _asking(cell, data, shop)
         run_cell(cell, shop)
         return time.perf_counter() - start
-    from tlbench.engine.trained import LAST_STEP_BUDGET
+    from tlbench.engine.trained import LAST_STEP_BUDGET, seeds_of
     from tlbench.timing import cell_seconds
 
     stops = [phase.stop for phase in cell.condition.setup.phases]
     small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
     of_cap = 1.0 if small else _PLATEAU_SHARE
     shares = [max(1.0, stop.cap * of_cap) if isinstance(stop, Plateau) else 1.0 for stop in stops]
-    return cell_seconds(cell, data, model_source(cell, shop), shop, _seeds(cell), shares)
-
-
-def _seeds(cell: Cell) -> dict[str, int]:
-    return {purpose: stream(cell, purpose) for purpose in ("init", "head", "adapters", "order", "dropout")}
+    return cell_seconds(cell, data, model_source(cell, shop), shop, seeds_of(cell), shares)
 
 
 def _reading(cell: Cell, tokens: int, shop: Shop) -> float:
     """Return the expected seconds of pre-training on so many tokens, at the speed of the cell's own training steps."""
+    from tlbench.engine.trained import seeds_of
     from tlbench.timing import token_seconds
 
     data = cell_data(cell, shop.data(cell.condition.task))
-    return tokens * token_seconds(cell, data, model_source(cell, shop), shop, _seeds(cell))
+    return tokens * token_seconds(cell, data, model_source(cell, shop), shop, seeds_of(cell))
 
 
 def _asking(cell: Cell, data: CellData, shop: Shop) -> float:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tlbench.boards import advice, curves, text, transfer
 from tlbench.boards.cached import TITLE
 from tlbench.boards.headline import headline
 from tlbench.boards.measured import measured
 from tlbench.boards.notes import row_notes, statistics_notes, table_notes
 from tlbench.boards.values import Aggregate, Board, Row, Table
-
-_MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
 
 
 def render(board: Board) -> str:
@@ -22,7 +18,7 @@ def render(board: Board) -> str:
         blocks += [*advice.section(board), *curves.section(board), *transfer.section(board)]
         for table in board.tables:
             blocks += _task(table)
-        blocks += ["## How to read this", _bullets(statistics_notes(board))]
+        blocks += ["## How to read this", text.bullets(statistics_notes(board))]
         blocks += ["## How it was measured", *measured(board)]
     return "\n\n".join(blocks) + "\n"
 
@@ -47,7 +43,7 @@ def _overview_cell(row: Row) -> str:
     if row.score.mean is None:
         return text.unscored(row)
     spread = "" if row.score.sd is None else f" ± {text.share(row.score.sd)}"
-    marks = [text.BASELINE if row.best_baseline else _MARKS.get(row.best.verdict or "", ""),
+    marks = [text.BASELINE if row.best_baseline else text.MARKS.get(row.best.verdict or "", ""),
              text.LEAK if row.outside.leak == "yes" else ""]
     return " ".join([text.share(row.score.mean) + spread, *filter(None, marks)])
 
@@ -110,7 +106,7 @@ def _parts(table: Table) -> list[str]:
 
 def _noted(table: Table) -> list[str]:
     notes = [*table_notes(table), *(note for row in table.rows for note in row_notes(row))]
-    return [_bullets(notes)] if notes else []
+    return [text.bullets(notes)] if notes else []
 
 
 def _caption(table: Table) -> str:
@@ -159,7 +155,3 @@ def _detail(row: Row, staged: bool, watched: bool) -> dict[str, str]:
             str(count) for count in (states.ok, states.collapsed, states.failed, states.unsupported)
         ),
     }
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

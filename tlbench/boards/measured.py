@@ -16,7 +16,7 @@ def measured(board: Board) -> list[str]:
     return [
         _facts(board),
         "**What was held equal**",
-        _bullets(held_equal(board)),
+        text.bullets(held_equal(board)),
         "**Data**",
         _data(board.tables),
         *_models(board.rows),
@@ -128,7 +128,3 @@ def _commands(board: Board) -> list[str]:
         return []
     lines = "\n".join(" ".join(command.split()) for command in board.header.commands)
     return ["**To reproduce**", f"```sh\n{lines}\n```"]
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved
 from tlbench.boards.values import Row
 
 BASELINE, LEAK, CAP = "◆", "⚑", "(cap)"
+MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
 _FEW = 3
 """Training sources that a table cell names; more are counted there and listed with the models."""
 
@@ -24,6 +25,11 @@ def table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> str:
     frame = pd.DataFrame([{name: cell(text) for name, text in row.items()} for row in rows])
     align = ["right" if name in right else "left" for name in frame.columns]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def cell(text: str) -> str:

@@ -14,8 +14,6 @@ from tlbench.boards.pictures import picture
 from tlbench.boards.values import Board, Contribution
 from tlbench.transferability import NAMES, agreement
 
-_MARKS = {"HELPS": "▲", "HARMS": "▼", "EQUAL": "=", "UNCLEAR": "?"}
-
 
 @dataclass(frozen=True)
 class Matrix:
@@ -84,7 +82,7 @@ def _line(matrix: Matrix, source: str) -> dict[str, str]:
 def _entry(one: Contribution | None) -> str:
     if one is None:
         return ""
-    return " ".join(filter(None, (text.interval(one.delta), _MARKS.get(one.delta.verdict or "", ""))))
+    return " ".join(filter(None, (text.interval(one.delta), text.MARKS.get(one.delta.verdict or "", ""))))
 
 
 def _agreements(matrix: Matrix) -> list[str]:
@@ -132,7 +130,7 @@ def _draw(matrix: Matrix, figure: Any) -> None:
         for j, target in enumerate(matrix.targets):
             one = matrix.entries.get((source, target))
             if one is not None:
-                mark = _MARKS.get(one.delta.verdict or "", "")
+                mark = text.MARKS.get(one.delta.verdict or "", "")
                 dark = abs(values[i][j]) > 0.6 * most
                 axes.text(j, i, f"{text.signed(one.delta.value)} {mark}".strip(), ha="center", va="center",
                           color="white" if dark else "black", fontsize="small")

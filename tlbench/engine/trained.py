@@ -106,7 +106,7 @@ def train(
     """
     before = before or Before()
     setup, kind, lesson = cell.condition.setup, cell.condition.task.kind, before.lesson
-    seeds = _seeds(cell, before.member)
+    seeds = seeds_of(cell, before.member)
     asked = data.train + copies(cell, data)
     parts = {"train": lesson.targets(asked) if lesson else asked, "validation": data.validation, "test": data.test}
     machine, encoded = bench.place.in_step(
@@ -137,7 +137,7 @@ def train(
     )
 
 
-def _seeds(cell: Cell, member: int | None) -> dict[str, int]:
+def seeds_of(cell: Cell, member: int | None = None) -> dict[str, int]:
     """Return the seeds of a training's streams; each teacher has its own."""
     suffix = "" if member is None else f"|teacher {member}"
     return {purpose: stream(cell, purpose + suffix) for purpose in ("init", "head", "adapters", "order", "dropout")}
@@ -193,7 +193,7 @@ def _scorer(
 
     def score(rows: Sequence[Any]) -> float:
         predictions = machine.form.decode(data.validation, validation, rows)
-        return float(metric.score(metric.statistics(data.validation, predictions, data.task.all_labels))[0])
+        return metric.value(data.validation, predictions, data.task.all_labels)
 
     return score
 

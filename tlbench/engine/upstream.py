@@ -127,4 +127,4 @@ def validation_score(cell: Cell, data: CellData, predictions: Sequence[Any]) -> 
     if not data.validation:
         return 0.0
     metric = kind_named(cell.condition.task.kind).metric(cell.condition.task.metric)
-    return float(metric.score(metric.statistics(data.validation, predictions, data.task.all_labels))[0])
+    return metric.value(data.validation, predictions, data.task.all_labels)

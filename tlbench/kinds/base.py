@@ -53,6 +53,10 @@ class Metric(ABC):
             defined value (`protocol.md`: F1 without gold and prediction 1, correlation with a constant 0).
         """
 
+    def value(self, examples: Sequence[Example], predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
+        """Return the score of predictions on at least one example."""
+        return float(self.score(self.statistics(examples, predictions, labels))[0])
+
     def per_example(self, statistics: Array) -> Array | None:
         """Return one score per example, shape (n,), if the metric is their plain mean; else `None`."""
         return None

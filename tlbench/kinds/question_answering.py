@@ -108,8 +108,7 @@ class QuestionAnswering(Kind):
         self, examples: Sequence[Any], predictions: Sequence[Any], labels: Sequence[str]
     ) -> Mapping[str, Any]:
         """Return both scores, the share of empty answers, and mean lengths in words."""
-        scores = {metric.name: float(metric.score(metric.statistics(examples, predictions, labels))[0])
-                  for metric in self.metrics}
+        scores = {metric.name: metric.value(examples, predictions, labels) for metric in self.metrics}
         given = [len(prediction.text.split()) for prediction in predictions]
         gold = [len(example.answers[0].text.split()) for example in examples]
         return {
