@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from tlbench.records import Record, Store, current
 from tlbench.registry import Registry, known
 from tlbench.runner import Reporter, Silent, Todo, fresh_folder, lock, run_here, todo
 from tlbench.sources import DataSource, mirrored
+from tlbench.specs import split_outside
 from tlbench.task import Budget
 from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop, plugin_spec
 
@@ -93,6 +95,8 @@ def execute(
         UserError: wrong usage, or a results folder that cannot be used.
         RankLostError: among several ranks, one failed where the others could not notice.
     """
+    if options.workers < 1:
+        raise UserError(f"--workers is {options.workers}: give 1 or more")
     registry = registry or open_registry(plugins)
     plan = make_plan(request, registry, source)
     folder = fresh_folder(options.out) if options.fresh else options.out
@@ -190,7 +194,7 @@ def write_board(folder: Path) -> str:
 
 
 class Asked(TypedDict, total=False):
-    """What `run` and `plan` take beside the tasks; left out, each has the default of its flag.
+    """What `run` and `plan` take beside the tasks; left out, each has the default of its flag (environment included).
 
     Attributes:
         strategies: Strategy specifications.
@@ -208,6 +212,7 @@ class Asked(TypedDict, total=False):
         any_rows: Accept other rows of a mirror than the pinned ones, under other keys.
         offline: Never open a socket.
         plugins: Python files with tasks or strategies.
+        strict: Make faults of installed plugins errors; else they are warnings.
         data: Data files, or TOML files that describe them: tasks that need no code.
         text: Column of the text in `data`; so `text_pair`, `label`, and `kind` for the task's kind.
         sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
@@ -217,7 +222,7 @@ class Asked(TypedDict, total=False):
 
     strategies: str | Sequence[str]
     models: str | Sequence[str]
-    budgets: Sequence[Budget | str]
+    budgets: Budget | str | Sequence[Budget | str]
     replicates: int
     suite: str
     precision: PrecisionPolicy
@@ -230,6 +235,7 @@ class Asked(TypedDict, total=False):
     any_rows: bool
     offline: bool
     plugins: str | Path | Sequence[str | Path]
+    strict: bool
     data: str | Path | Sequence[str | Path]
     text: str
     text_pair: str
@@ -248,11 +254,13 @@ def run(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFr
         asked: See `Asked`.
 
     Returns:
-        One row per condition, as `tlbench.board` returns them.
+        One row per condition, as `tlbench.board` returns them; among several ranks nothing on all but the first.
 
     Raises:
         UserError: wrong usage; one sentence.
     """
+    import pandas as pd
+
     request, source, plugins = _asked(tasks, asked)
     options = Options(
         Path(asked.get("out", DEFAULT_OUT)),
@@ -261,7 +269,9 @@ def run(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFr
         asked.get("retry_failed", False),
         asked.get("keep_predictions", True),
     )
-    return board(execute(request, options, source, plugins).folder)
+    registry = _opened(plugins)
+    ran = execute(request, options, source, plugins, registry=registry)
+    return board(ran.folder) if ran.markdown else pd.DataFrame()
 
 
 def plan(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFrame:
@@ -281,8 +291,8 @@ def plan(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataF
     import pandas as pd
 
     request, source, plugins = _asked(tasks, asked)
-    registry = open_registry(plugins)
-    keys = Store(Path(asked.get("out", DEFAULT_OUT))).keys()
+    registry = _opened(plugins)
+    keys = set() if asked.get("fresh") else Store(Path(asked.get("out", DEFAULT_OUT))).keys()
     made = make_plan(request, registry, source)
     return pd.DataFrame(
         [
@@ -301,6 +311,13 @@ def plan(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataF
     )
 
 
+def _opened(plugins: PluginSpec) -> Registry:
+    registry = open_registry(plugins)
+    for fault in registry.faults:
+        warnings.warn(fault, stacklevel=3)
+    return registry
+
+
 def _asked(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSource, PluginSpec]:
     """Return what is asked for as values.
 
@@ -314,7 +331,7 @@ def _asked(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSourc
         _names(tasks),
         _names(asked.get("strategies", usual.strategies)),
         _names(asked.get("models", ())),
-        tuple(map(budget_of, asked.get("budgets", ()))),
+        _budgets(asked.get("budgets", ())),
         asked.get("replicates", usual.replicates),
         asked.get("suite", usual.suite),
         asked.get("precision", usual.precision),
@@ -322,11 +339,20 @@ def _asked(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSourc
         asked.get("label_noise", usual.label_noise),
         asked.get("ablate", usual.ablate),
     )
-    mirror = asked.get("mirror")
-    source = mirrored(Path(mirror) if mirror else None, asked.get("offline", False), asked.get("any_rows", False))
+    mirror = asked.get("mirror") or os.environ.get("TLBENCH_MIRROR")
+    offline = asked.get("offline", os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"))
+    source = mirrored(Path(mirror) if mirror else None, offline, asked.get("any_rows", False))
     columns = {"text": asked.get("text"), "text_pair": asked.get("text_pair"), "label": asked.get("label"),
                "kind": asked.get("kind")}
-    return request, source, plugin_spec(_paths(asked.get("plugins", ())), _paths(asked.get("data", ())), columns)
+    plugins = plugin_spec(
+        _paths(asked.get("plugins", ())), _paths(asked.get("data", ())), columns, asked.get("strict", False)
+    )
+    return request, source, plugins
+
+
+def _budgets(given: Budget | str | Sequence[Budget | str]) -> tuple[Budget, ...]:
+    listed = split_outside(given, ",") if isinstance(given, str) else [given] if isinstance(given, int) else given
+    return tuple(map(budget_of, listed))
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -368,4 +394,4 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(split_outside(given, ",")) if isinstance(given, str) else tuple(given)
 
 
-__all__ = ["Options", "Ran", "board", "execute", "plan", "run"]
+__all__ = ["Asked", "Options", "Ran", "board", "execute", "plan", "run"]

@@ -144,8 +144,6 @@ def run_command(**given: Any) -> None:
     from tlbench.published import differences, leaks
     from tlbench.workshop import open_registry
 
-    if given["workers"] < 1:
-        raise UserError(f"--workers is {given['workers']}: give 1 or more")
     request, source, plugins = _request(given)
     registry = open_registry(plugins)
     _report_faults(registry.faults)

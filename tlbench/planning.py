@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import get_args
 
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
@@ -143,6 +144,8 @@ def _conditions(
 def _check_numbers(request: Request) -> None:
     if request.replicates < 1:
         raise UserError(f"--replicates is {request.replicates}: give 1 or more (3 or more for a verdict)")
+    if request.precision not in get_args(PrecisionPolicy):
+        raise UserError(f"--precision is {request.precision!r}: give {', '.join(get_args(PrecisionPolicy))}")
     if not 0 <= request.label_noise < 1:
         raise UserError(f"--label-noise is {request.label_noise:g}: give a share of the labels, from 0 to below 1")
     for budget in request.budgets:

@@ -154,17 +154,19 @@ def _out(given: Path) -> Path:
     """Return the folder of the model, links followed, once it is sure that it can be made there.
 
     Raises:
-        UserError: it is this folder, or its parent cannot be written to.
+        UserError: it is this folder or a mount point, or its parent cannot be written to.
     """
-    out = given.expanduser().resolve()
-    if out == Path.cwd():
-        raise UserError("--out is the folder that you are in, which would be replaced: give a folder of its own")
     try:
+        out = given.expanduser().resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
-    except OSError as error:
-        raise UserError(f"{str(given)!r} cannot be made ({error.strerror or error}): give another --out") from error
+    except (OSError, RuntimeError) as error:  # a loop of links, or an unknown ~user, is a RuntimeError
+        raise UserError(f"{str(given)!r} cannot be made ({getattr(error, 'strerror', None) or error}): give another "
+                        "--out") from error
+    if out == Path.cwd() or out.is_mount():
+        what = "the folder that you are in" if out == Path.cwd() else "a mount point"
+        raise UserError(f"--out is {what}, which cannot be replaced: give a folder inside it")
     return out
 
 

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from tlbench_plugins import embedded_models
 
 from tlbench import Model
+from tlbench.engine.pretraining.card import render
 
 PACKAGED = [model for model in vars(embedded_models).values()
             if isinstance(model, Model) and model.reference.startswith("package:tlbench_plugins/")]
@@ -52,7 +53,7 @@ def test_weights_are_those_of_plugin_card_and_facts(model: Model, folder: Path, 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"`{digest}`" in card
     assert facts["corpus"]["fingerprint"] in card
-    assert f"# {model.name}\n" in card
+    assert card == render(model.name, facts)
 
 
 def test_weights_are_bf16_and_as_many_as_stated(folder: Path, facts: dict[str, Any]) -> None:

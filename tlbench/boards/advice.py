@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tlbench.boards import text
-from tlbench.boards.values import Advice, Board, Row, Table
+from tlbench.boards.values import Advice, Board, Row, Table, seeds_only
+from tlbench.verdicts import REPLICATES
 
 _FLOOR = "floor"
 
@@ -26,7 +27,7 @@ def advise(rows: Sequence[Row], margin: float) -> Advice | None:
         return Advice(best.label, reason="e is as large as all that was learned beyond the floor")
     if best.cost.standalone_seconds is None:
         return Advice(best.label, reason="its time is not known")
-    unpaired = sum(row.n > 0 and row.standing is None for row in rows)
+    unpaired = sum(row.n >= REPLICATES and row.standing is None and not seeds_only(row.strategy) for row in rows)
     standing = [row for row in rows if row.standing]
     comparable = [(row.cost.standalone_seconds, row.label) for row in standing if row.standing and row.standing.as_good
                   and row.cost.standalone_seconds is not None and row.cost.hardware == best.cost.hardware]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tlbench.boards.conditions import Condition
 from tlbench.boards.deltas import Comparison, Comparisons, collapsed, mean, variances_of_like
 from tlbench.boards.facts import Standing
+from tlbench.boards.values import seeds_only
 from tlbench.stats import inferiority_p
 from tlbench.verdicts import ALPHA, REPLICATES, holm, margin
 
@@ -18,7 +19,7 @@ def standings(comparisons: Comparisons) -> dict[str, Standing]:
     above its true score by luck more often than below, which makes it harder to be as good. Rows that only measure the
     noise floor, `finetune` with another seed, are no setups of their own and have no standing.
     """
-    known = [c for c in comparisons.conditions if len(c.evaluated) >= REPLICATES and not _only_seeds(c)]
+    known = [c for c in comparisons.conditions if len(c.evaluated) >= REPLICATES and not seeds_only(c.strategy)]
     best = max((c for c in known if not collapsed(c)), key=lambda c: (mean(c), c.label), default=None)
     if best is None:
         return {}
@@ -48,7 +49,3 @@ def _first_rank(comparisons: Comparisons, condition: Condition) -> int:
     ranks = comparisons.ranks(condition)
     assert ranks is not None
     return ranks[0]
-
-
-def _only_seeds(condition: Condition) -> bool:
-    return condition.strategy.startswith("finetune(seed=") and "," not in condition.strategy

@@ -10,6 +10,11 @@ from tlbench.boards.facts import Cost, Delta, Outside, Reach, Saved, Score, Stan
 from tlbench.task import Budget
 
 
+def seeds_only(strategy: str) -> bool:
+    """Return whether a strategy, by its label, is plain fine-tuning with another seed: a row for the noise floor."""
+    return strategy.startswith("finetune(seed=") and "," not in strategy
+
+
 @dataclass(frozen=True)
 class Row:
     """One condition: model x strategy on a task at a budget.
@@ -29,7 +34,8 @@ class Row:
         capped: How many of its own replicates stopped at the step cap.
         reach: When training reached the baseline, where that was watched.
         saved: Labels that it saves, where the task was run at several budgets.
-        standing: Where it stands beside the row with the highest mean; `None` below three replicates or unpaired.
+        standing: Where it stands beside the row with the highest mean; `None` below three replicates, unpaired, or if
+            it only measures the noise floor.
         keys: Keys of its cells, by replicate.
         reasons: One line for each state that is not `ok`.
         note: The model's caveat.
@@ -104,7 +110,7 @@ class Contribution:
     @property
     def seeds_only(self) -> bool:
         """Return whether the two rows differ in nothing but their seeds."""
-        return self.part.startswith("finetune(seed=") and "," not in self.part
+        return seeds_only(self.part)
 
 
 @dataclass(frozen=True)

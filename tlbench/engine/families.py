@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 
 from tlbench.engine.dropout import ATTENTION, register, replace_dropout
 from tlbench.engine.layers import shorten
-from tlbench.errors import UserError
+from tlbench.errors import UserError, sentence
 from tlbench.model import Architecture, Model, file_sha256
 from tlbench.setups import Random, Weights
 
@@ -193,7 +193,7 @@ def load_language_model(source: Source, random: bool, seed: int, layers: int | N
                 shorten(config, layers)
             model: nn.Module = _at_random(source, auto, config)
         except (OSError, ValueError) as error:
-            raise UserError(f"an untrained {source.model.name!r} cannot be built ({str(error).splitlines()[0]}): take "
+            raise UserError(f"an untrained {source.model.name!r} cannot be built ({sentence(error)}): take "
                             "a model with a language model's output layer that transformers knows") from error
     return model.eval()
 

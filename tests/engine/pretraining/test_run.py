@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from tlbench.engine.optimizer import RmsAdamW
-from tlbench.engine.pretraining import training
+from tlbench.engine.pretraining import result, training
 from tlbench.engine.pretraining.objectives import Student
 from tlbench.engine.pretraining.run import Run, build_optimizer, schedule
 from tlbench.engine.pretraining.training import pretrain
@@ -198,3 +199,13 @@ def test_impossible_recipes_are_refused(given: dict[str, Any], expected: str, pr
         training.check(job.recipe, job.start, 1)
     with pytest.raises(UserError, match="cannot be shared by 5 processes"):
         training.check(pretraining_toys.recipe("decoder"), pretraining_toys.job("decoder").start, 5)
+
+
+def test_several_ranks_do_not_wait_for_another_process(pretraining_toys: Any) -> None:
+    said: list[str] = []
+    bench = replace(pretraining_toys.bench(), say=said.append)
+    result._waiting(bench)
+    assert said == ["another process makes this very model: waiting for it"]
+    bench = replace(bench, place=SimpleNamespace(world=2))
+    with pytest.raises(UserError, match="wait until it has ended"):
+        result._waiting(bench)

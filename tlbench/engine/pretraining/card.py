@@ -81,15 +81,18 @@ def _losses(facts: Facts) -> list[str]:
     rows = "".join(f"\n| {p['step']} | {p['tokens'] / 1e6:.2f} | {p['seconds'] / 60:.1f} | {p['loss']:.3f} | "
                    f"{p['held_out']:.3f} |" for p in facts["curve"])
     second, third = facts["trigram_constants"]
+    spans = facts["recipe"]["objective"] == "span-corruption"
+    easy = ", sentinels and ends, which are easy, among the targets" if spans else ""
+    without = " (sentinels left out)" if spans else ""
     return [
         "## Held-out loss",
-        f"Mean loss in nats over {facts['held_out_targets']:,} held-out targets (sentinels left out), of the weights "
-        f"as stored: **{facts['held_out']:.3f}**. The same targets cost a unigram model **{facts['unigram']:.3f}** "
-        f"and an interpolated trigram **{facts['trigram']:.3f}**. The trigram sees the two true tokens on the left, "
+        f"Mean loss in nats over {facts['held_out_targets']:,} held-out targets{without}, of the weights as stored: "
+        f"**{facts['held_out']:.3f}**. The same targets cost a unigram model **{facts['unigram']:.3f}** and an "
+        f"interpolated trigram **{facts['trigram']:.3f}**. The trigram sees the two true tokens on the left, "
         f"masked or not, and nothing on the right; Dirichlet priors of strength {second:g} (bigram) and {third:g} "
         "(trigram), chosen on the last tenth of the training documents.",
         "In the table all rows but the last are on the first 128 held-out sequences; `loss` is the mean training loss "
-        "per target since the row before, sentinels and ends, which are easy, among the targets.",
+        f"per target since the row before{easy}.",
         f"| step | M tokens | minutes | loss | held-out |\n|---:|---:|---:|---:|---:|{rows}",
     ]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,9 @@ def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
     """
     key = digest(job.made_from(bench.precision), 40)
     place = bench.place
-    check_output(out)
-    with _alone(job, bench) if place.rank == 0 else nullcontext():
+    place.in_step(lambda: check_output(out))
+    with ExitStack() as stack:
+        place.in_step(lambda: _alone(job, bench, stack))
         found: Mapping[str, Any] | None = place.from_first(_finished(out, key))
         if found is None:
             _make(job, bench, out, key)
@@ -65,20 +65,30 @@ def make_model(job: Job, bench: Bench, out: Path) -> Mapping[str, Any]:
     return found or read_facts(out)
 
 
-@contextmanager
-def _alone(job: Job, bench: Bench) -> Iterator[None]:
-    """Make the work folder and run the block while no other process of this machine makes the same model."""
+def _alone(job: Job, bench: Bench, stack: ExitStack) -> None:
+    """Keep other processes of this machine from making the same model until the stack is left; make the work folder.
+
+    A process that is alone waits for another one; among several ranks, which would wait in a collective, none does.
+
+    Raises:
+        UserError: the work folder cannot be written to, or several ranks meet another run.
+    """
+    if bench.place.rank:
+        return
     work = bench.work(job)
-    waiting = partial(bench.say, "another process makes this very model: waiting for it")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(held(work.with_suffix(".lock"), waiting))
-            work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"the work folder {str(work)!r} cannot be written to ({error.strerror or error}): free "
-                            "some space or set TLBENCH_CACHE") from error
-        stack.callback(_drop_if_empty, work)
-        yield
+    try:
+        stack.enter_context(held(work.with_suffix(".lock"), lambda: _waiting(bench)))
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the work folder {str(work)!r} cannot be written to ({error.strerror or error}): free some "
+                        "space or set TLBENCH_CACHE") from error
+    stack.callback(_drop_if_empty, work)
+
+
+def _waiting(bench: Bench) -> None:
+    if bench.place.world > 1:
+        raise UserError("another process makes this very model: wait until it has ended")
+    bench.say("another process makes this very model: waiting for it")
 
 
 def _drop_if_empty(folder: Path) -> None:
@@ -105,9 +115,12 @@ def check_output(out: Path) -> None:
     Raises:
         UserError: there is such a file or folder, or the facts in it are damaged.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    try:
+        inside = sorted(out.iterdir()) if out.is_dir() else []
+    except OSError as error:
+        raise UserError(f"{str(out)!r} cannot be read ({error.strerror}): give another --out") from error
+    if not out.exists() or (out.is_dir() and not inside):
         return
-    inside = sorted(out.iterdir()) if out.is_dir() else []
     strange = [path.name for path in inside if path.name not in _NAMES or path.is_dir()]
     if (out / FACTS).is_file() and not strange and {"key", "weights_sha256"} <= read_facts(out).keys():
         return
@@ -129,15 +142,18 @@ def _finished(out: Path, key: str) -> dict[str, Any] | None:
 def _make(job: Job, bench: Bench, out: Path, key: str) -> None:
     trained = pretrain(job, bench)
     facts = {"key": key, **facts_of(job, bench, trained)}
-    if bench.place.rank == 0:
-        check_output(out)  # again, hours later
-        try:
-            replace_folder(out, key[:8], _writer(out.name, job, trained, facts))
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{str(out)!r} cannot be written to ({getattr(error, 'strerror', None) or error}): free "
-                            "some space, or mend its permissions, and give the same command: the training is "
-                            "kept") from error
-        shutil.rmtree(bench.work(job), ignore_errors=True)
+    bench.place.in_step(lambda: _write(job, bench, out, trained, facts) if bench.place.rank == 0 else None)
+
+
+def _write(job: Job, bench: Bench, out: Path, trained: Trained, facts: dict[str, Any]) -> None:
+    check_output(out)  # again, hours later
+    try:
+        replace_folder(out, facts["key"][:8], _writer(out.name, job, trained, facts))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{str(out)!r} cannot be written to ({getattr(error, 'strerror', None) or error}): free some "
+                        "space, mend its permissions or give another --out, and the same command for the rest: the "
+                        "training is kept") from error
+    shutil.rmtree(bench.work(job), ignore_errors=True)
 
 
 def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:

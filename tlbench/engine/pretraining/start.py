@@ -81,7 +81,8 @@ def prepare(start: Start, documents: Documents, recipe: Pretraining, folder: Pat
         folder: Where a trained tokenizer is kept, or lies already.
 
     Raises:
-        UserError: the shape is impossible, the model cannot be loaded, or it is too short for the recipe's rows.
+        UserError: the shape is impossible, the model cannot be loaded, or it is too short for the recipe's rows, or a
+            trained tokenizer cannot be kept.
     """
     if not isinstance(start, Shape):
         source = source_of(start)
@@ -94,7 +95,11 @@ def prepare(start: Start, documents: Documents, recipe: Pretraining, folder: Pat
         return Learner(model, tokenizer, source.architecture.family)
     if not folder.is_dir():
         trained = train_tokenizer(documents, start)
-        replace_folder(folder, "tokenizer", lambda fresh: save_tokenizer(trained, fresh))
+        try:
+            replace_folder(folder, "tokenizer", lambda fresh: save_tokenizer(trained, fresh))
+        except OSError as error:
+            raise UserError(f"the work folder {str(folder)!r} cannot be written to ({error.strerror or error}): free "
+                            "some space or set TLBENCH_CACHE") from error
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     except (OSError, ValueError) as error:

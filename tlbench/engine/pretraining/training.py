@@ -130,7 +130,7 @@ def check(recipe: Pretraining, start: Start, world: int) -> None:
         raise UserError(f"the budget of {recipe.tokens} tokens is less than one step of {recipe.batch} x "
                         f"{recipe.length} tokens: give more --tokens or a smaller --batch")
     if recipe.minutes is not None and not 0 < recipe.minutes < math.inf:
-        raise UserError(f"--minutes is {recipe.minutes:g}: give more than 0, or leave it out")
+        raise UserError(f"--minutes is {recipe.minutes:g}: give a finite number above 0, or leave it out")
     if recipe.seed < 0:
         raise UserError(f"--seed is {recipe.seed}: give 0 or more")
     if not math.isfinite(recipe.span) or not math.isfinite(recipe.step_size):
