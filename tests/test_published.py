@@ -60,3 +60,10 @@ def test_leaks_count_the_test_texts_that_a_model_has_read(read: Registry) -> Non
 
 def test_leaks_are_not_looked_for_in_the_published_corpus(read: Registry) -> None:
     assert leaks([cell("reader", **FINGERPRINTS), cell("reader", files="abc")], read, DataSource()) == []
+
+
+def test_damaged_signatures_are_a_sentence(read: Registry, tmp_path: Path) -> None:
+    (tmp_path / "signatures.npy").write_bytes(b"no numbers")
+    (found,) = leaks([cell("reader", apidoc="0" * 64)], read, DataSource())
+    assert "cannot be compared with 'api-topic'" in found
+    assert "check signatures.npy" in found

@@ -161,10 +161,10 @@ def run_command(**given: Any) -> None:
         return
     click.echo((ran.folder / "board.json").read_text(encoding="utf-8") if given["as_json"] else ran.markdown)
     _say(f"{len(ran.records)} cells run, {ran.reused} reused; board: {ran.folder / 'README.md'}")
-    for note in (*differences(ran.plan.cells), *leaks(ran.plan.cells, registry, source)):
-        _say(f"note: {note}")
     for name, reason in ran.plan.unavailable.items():
         _say(f"left out: {name}: {reason}")
+    for note in (*differences(ran.plan.cells), *leaks(ran.plan.cells, registry, source)):
+        _say(f"note: {note}")
     if ran.failures:
         _say(f"{len(ran.failures)} cells failed (--retry-failed runs them again); the first: {ran.failures[0].reason}")
         sys.exit(1)

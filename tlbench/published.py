@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tlbench.data import task_data
+from tlbench.errors import UserError
 from tlbench.grid import Cell
 from tlbench.task import TaskRef, texts_of
 
@@ -31,10 +32,7 @@ def leaks(cells: Iterable[Cell], registry: Registry, source: DataSource) -> list
     """Return a sentence for each model that says what it has read and each of its tasks with another corpus.
 
     A test text counts as read if it shares a sampled 8-gram of words with the model's `signatures.npy`; texts too short
-    or without a sample cannot be checked.
-
-    Raises:
-        UserError: the examples of a task cannot be read.
+    or without a sample cannot be checked. What cannot be read is said.
     """
     import numpy as np
 
@@ -47,8 +45,14 @@ def leaks(cells: Iterable[Cell], registry: Registry, source: DataSource) -> list
         folder = registry.models[model].folder() if model in registry.models else None
         if folder is None or not (folder / "signatures.npy").is_file():
             continue
-        test = task_data(registry.tasks[task], ref, source).test
-        found = leak([" ".join(texts_of(example)) for example in test], np.load(folder / "signatures.npy"))
+        try:
+            known = np.load(folder / "signatures.npy", allow_pickle=False)
+            test = task_data(registry.tasks[task], ref, source).test
+        except (OSError, ValueError, UserError) as error:  # a note must not hide what comes after it
+            said.append(f"what {model!r} has read cannot be compared with {task!r} ({error}): check signatures.npy in "
+                        f"{str(folder)!r}")
+            continue
+        found = leak([" ".join(texts_of(example)) for example in test], known)
         said.append(f"of the test texts of {task!r} {found.checkable:,} can be checked against what {model!r} has "
                     f"read, and {found.shared:,} of them share eight words in a row with it")
     return said
