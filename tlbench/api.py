@@ -261,7 +261,7 @@ def run(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataFr
     """
     import pandas as pd
 
-    request, source, plugins = _asked(tasks, asked)
+    request, source, plugins = requested(tasks, asked)
     options = Options(
         Path(asked.get("out", DEFAULT_OUT)),
         asked.get("fresh", False),
@@ -290,7 +290,7 @@ def plan(tasks: str | Sequence[str] = "all", **asked: Unpack[Asked]) -> pd.DataF
     """
     import pandas as pd
 
-    request, source, plugins = _asked(tasks, asked)
+    request, source, plugins = requested(tasks, asked)
     registry = _opened(plugins)
     keys = set() if asked.get("fresh") else Store(Path(asked.get("out", DEFAULT_OUT))).keys()
     made = make_plan(request, registry, source)
@@ -318,8 +318,8 @@ def _opened(plugins: PluginSpec) -> Registry:
     return registry
 
 
-def _asked(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSource, PluginSpec]:
-    """Return what is asked for as values.
+def requested(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSource, PluginSpec]:
+    """Return what is asked for as values: which cells, from where the data comes, which plugins there are.
 
     Raises:
         UserError: an argument that there is not, or one that is impossible.

@@ -16,7 +16,6 @@ from click.core import ParameterSource
 from tlbench import __version__
 from tlbench.errors import RankLostError, UserError
 from tlbench.pretraining import pretrain_command
-from tlbench.specs import split_outside
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -319,23 +318,11 @@ def _plugins(given: dict[str, Any]) -> Any:
 
 
 def _request(given: dict[str, Any]) -> Any:
-    from tlbench.planning import DEFAULT_STRATEGIES, Request, budget_of
-    from tlbench.sources import mirrored
+    """Return what the flags ask for; an empty one has its default."""
+    from tlbench import api
 
-    strategies = tuple(split_outside(given["strategies"], ",")) if given["strategies"] else DEFAULT_STRATEGIES
-    request = Request(
-        tuple(split_outside(given["tasks"], ",")),
-        strategies,
-        tuple(split_outside(given["models"], ",")),
-        tuple(map(budget_of, split_outside(given["budgets"], ","))),
-        given["replicates"],
-        given["suite"],
-        given["precision"],
-        tuple(split_outside(given["sources"], ",")),
-        given["label_noise"],
-        given["ablate"],
-    )
-    return request, mirrored(given["mirror"], given["offline"], given["any_rows"]), _plugins(given)
+    asked: Any = {name: given[name] for name in api.Asked.__annotations__ if given.get(name) not in (None, "")}
+    return api.requested(given["tasks"], asked)
 
 
 def _report_faults(faults: list[str]) -> None:
