@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tlbench.boards import text
 from tlbench.boards.values import Advice, Board, Row, Table, seeds_only
 from tlbench.verdicts import REPLICATES
 
-_FLOOR = "floor"
 
-
-def advise(rows: Sequence[Row], margin: float) -> Advice | None:
+def advise(rows: Sequence[Row], margin: float, floor: Row | None) -> Advice | None:
     """Return which of a table's rows to take; `None` where no setup with transfer has a standing.
 
     Args:
         rows: All rows of the table.
         margin: Its equality margin e.
+        floor: The row of them that knows no text, if there is one.
     """
     best = next((row for row in rows if row.standing and row.label == row.standing.best), None)
     if best is None or not any(row.transfers and row.standing for row in rows):
         return None
-    floor = next((row.score.mean for row in rows if row.strategy == _FLOOR), None)
     assert best.score.mean is not None
-    if floor is not None and best.score.mean - floor <= margin and best.strategy != _FLOOR:
+    learned = math.inf if floor is None or floor.score.mean is None else best.score.mean - floor.score.mean
+    if learned <= margin and best is not floor:
         return Advice(best.label, reason="e is as large as all that was learned beyond the floor")
     if best.cost.standalone_seconds is None:
         return Advice(best.label, reason="its time is not known")

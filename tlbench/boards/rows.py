@@ -88,7 +88,7 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Ma
     placed = standings(comparisons)
     rows = _ordered([replace(_row(table, condition, comparisons, uses), standing=placed.get(condition.id))
                      for condition in table.conditions])
-    floor = next((row.score.mean for row, parts in _with_parts(rows, table) if parts == _FLOOR), None)
+    floor = next((row for row, parts in _with_parts(rows, table) if parts == _FLOOR), None)
     e = margin(first.units) if first else 0.0
     return Table(
         id=table.id, name=record.task["name"], budget=table.budget, kind=record.task["kind"],
@@ -105,7 +105,7 @@ def _table(table: Comparable, comparisons: Comparisons, reader: Reader, uses: Ma
                        if row.best_baseline and row.score.validation is not None), None),
         rows=tuple(replace(row, below_floor=_below(row, floor)) for row in rows),
         label_noise=table.label_noise, contributions=tuple(map(_contribution, comparisons.parts)),
-        advice=advise(rows, e),
+        advice=advise(rows, e, floor),
     )
 
 
@@ -269,8 +269,10 @@ def _with_parts(rows: Sequence[Row], table: Comparable) -> list[tuple[Row, tuple
     return [(row, parts[row.condition]) for row in rows if row.n]
 
 
-def _below(row: Row, floor: float | None) -> bool:
-    return floor is not None and row.score.mean is not None and row.score.mean < floor
+def _below(row: Row, floor: Row | None) -> bool:
+    if floor is None or floor.score.mean is None or row.score.mean is None:
+        return False
+    return row.score.mean < floor.score.mean
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
