@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlbench.canonical import added
     from tlbench.errors import UnsupportedError, UserError
     from tlbench.hookspecs import hookimpl
+    from tlbench.kinds.evaluate_metric import evaluate_metric
     from tlbench.model import Model
     from tlbench.registry import collect
     from tlbench.setups import (
@@ -61,6 +62,7 @@ _HOMES = {
     "canonical": ("added",),
     "errors": ("UnsupportedError", "UserError"),
     "hookspecs": ("hookimpl",),
+    "kinds.evaluate_metric": ("evaluate_metric",),
     "model": ("Model",),
     "registry": ("collect",),
     "setups": ("Augment", "Checkpoint", "Continued", "FixedSteps", "Learner", "Lora", "Mixture", "ModelRef", "Peft",
@@ -125,6 +127,7 @@ __all__ = [
     "added",
     "board",
     "collect",
+    "evaluate_metric",
     "hookimpl",
     "plan",
     "run",

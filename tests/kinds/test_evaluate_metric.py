@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from tlbench import evaluate_metric
 from tlbench.errors import UserError
-from tlbench.kinds.evaluate_metric import evaluate_metric
 
 CASES = [
     ("text-classification", "", ["a", "b"], ["a", "a"], {"accuracy": 0.5}),
