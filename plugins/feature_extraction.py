@@ -39,9 +39,9 @@ class FeatureExtraction(Strategy):
     writes = frozenset({"trainable", "recipe"})
 
     def __post_init__(self) -> None:
-        """Refuse to read no layer."""
-        if self.layers < 1:
-            raise ValueError("layers must be 1 or more")
+        """Refuse numbers that mean nothing."""
+        if self.layers < 1 or self.epochs <= 0 or self.rate <= 0:
+            raise ValueError("layers must be 1 or more, epochs and rate above 0")
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Freeze the trunk and train the head longer."""

@@ -27,6 +27,11 @@ class Finetune(Strategy):
     name = "finetune"
     summary = "train all weights from the pre-trained ones"
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.layer_decay <= 0:
+            raise ValueError(f"layer_decay is {self.layer_decay}: give a number above 0")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Leave the default Setup as it is, but for its seed and the layers' rates if they are to differ."""
         if self.seed:

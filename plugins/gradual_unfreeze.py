@@ -28,8 +28,11 @@ class GradualUnfreeze(Strategy):
     summary = "fine-tune with layers that begin to move one by one, from the top"
     writes = frozenset({"trainable"})
 
-    def prepare(self, setup: Setup, offer: Offer) -> Setup:
-        """Let the groups of every phase thaw."""
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}: give a number above 0 and at most 1")
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Let the groups of every phase thaw."""
         return replace(setup, phases=tuple(replace(phase, unfreeze=self.share) for phase in setup.phases))

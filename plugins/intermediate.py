@@ -33,6 +33,11 @@ class Intermediate(Strategy):
     external_data = "labeled"
     writes = frozenset({"weights"})
 
+    def __post_init__(self) -> None:
+        """Refuse too few labels to train and validate on."""
+        if self.budget and self.budget < 10:
+            raise ValueError(f"budget is {self.budget}: give 0 or at least 10 labels")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from the trunk that the source leaves."""
         for chosen in offer.chosen(self.source)[:1]:

@@ -39,10 +39,10 @@ class LoraStrategy(Strategy):
         """Check the options.
 
         Raises:
-            ValueError: a rank below 1, no rate, or a dropout that is no share.
+            ValueError: a rank below 1, no scale, no rate, or a dropout that is no share.
         """
-        if self.rank < 1 or self.rate <= 0 or not 0 <= self.dropout < 1:
-            raise ValueError("rank is at least 1, rate above 0, and dropout from 0 to below 1")
+        if self.rank < 1 or self.alpha <= 0 or self.rate <= 0 or not 0 <= self.dropout < 1:
+            raise ValueError("rank is at least 1, alpha and rate above 0, and dropout from 0 to below 1")
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the adapters and train only them and the head."""

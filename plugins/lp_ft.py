@@ -30,6 +30,11 @@ class LinearProbeThenFinetune(Strategy):
     summary = "linear probe on the frozen model, then full fine-tuning"
     writes = frozenset({"trainable", "recipe"})
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.probe <= 0 or self.head_rate <= 0:
+            raise ValueError("probe and head_rate must be above 0")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Put a phase that trains the head alone before each phase."""
         return replace(setup, phases=tuple(made for phase in setup.phases for made in self._phases(phase, offer)))

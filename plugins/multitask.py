@@ -32,6 +32,11 @@ class Multitask(Strategy):
     external_data = "labeled"
     writes = frozenset({"mixture"})
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.temperature <= 0:
+            raise ValueError(f"temperature is {self.temperature}: give a number above 0")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Mix the sources into every phase."""
         found = offer.chosen(self.source, beside=True)

@@ -29,8 +29,11 @@ class ParameterSharing(Strategy):
     summary = "fine-tune with layers tied to a few distinct ones, started from the pre-trained ones"
     writes = frozenset({"ties"})
 
-    def prepare(self, setup: Setup, offer: Offer) -> Setup:
-        """Declare the ties."""
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
         if self.distinct < 1:
             raise ValueError(f"distinct is {self.distinct}: give 1 or more")
+
+    def prepare(self, setup: Setup, offer: Offer) -> Setup:
+        """Declare the ties."""
         return replace(setup, ties=Ties(self.distinct))

@@ -36,6 +36,11 @@ class PeftStrategy(Strategy):
     summary = "train what a method of the peft library adds (dora, rslora, ia3, loha, lokr, oft, vera, ln-tuning)"
     writes = frozenset({"adapters", "trainable", "recipe"})
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.rate < 0:
+            raise ValueError(f"rate is {self.rate}: give a number above 0, or 0 for the usual one")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Add the method's modules and train only them and the head."""
         phases = tuple(

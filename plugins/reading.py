@@ -14,6 +14,11 @@ class _Reads(Strategy):
     external_data = "unlabeled"
     writes = frozenset({"weights"})
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.tokens < 1:
+            raise ValueError(f"tokens is {self.tokens}: give 1 or more")
+
     def _after(self, start: Pretrained | Random, corpus: str, setup: Setup, offer: Offer) -> Setup:
         """Return the Setup that starts from what reading a corpus makes of a start."""
         if offer.reading is None:

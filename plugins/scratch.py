@@ -32,6 +32,11 @@ class Scratch(Strategy):
     transfers = False
     writes = frozenset({"weights", "recipe", "stop"})
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.cap < 1 or self.rate <= 0 or self.relative_rate <= 0:
+            raise ValueError("cap must be 1 or more, rate and relative_rate above 0")
+
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start from random weights with scratch's own rates and stop rule."""
         return replace(setup.to_plateau(self.rate, self.relative_rate, self.cap), weights=Random())
@@ -56,6 +61,12 @@ class ScratchSmall(Scratch):
 
     name = "scratch-small"
     summary = "a two-layer copy of the architecture from random weights, to its plateau (no transfer)"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        super().__post_init__()
+        if self.layers < 1:
+            raise ValueError(f"layers is {self.layers}: give 1 or more")
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Start `scratch` with fewer layers."""

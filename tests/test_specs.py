@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import tlbench_plugins
 
 from tlbench import Offer, Setup, UserError, registry, specs
 from tlbench.canonical import canonical_json
@@ -103,12 +105,37 @@ def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
     ("lora(targets=query)", "field 'targets' is 'query', but it takes one of query-value, all-linear"),
     ("peft(method=foo)", "field 'method' is 'foo', but it takes one of dora, rslora, ia3"),
     ("feature-extraction(layers=0)", "layers must be 1 or more"),
+    ("gradual-unfreeze(share=2)", "share is 2.0: give a number above 0 and at most 1"),
+    ("intermediate(budget=3)", "budget is 3: give 0 or at least 10 labels"),
+    ("scratch(cap=0.5)", "cap must be 1 or more"),
     ("lora(alpha=True)", "field 'alpha' is True, but it takes a float"),
     ("probe(names=a)", "field 'names' is 'a', but it takes a tuple"),
     ("probe(choice=three)", "strategy 'probe' refuses {'choice': 'three'}: choice is one or two"),
 ])
 def test_bad_specification_is_one_sentence(text: str, expected: str, shelf: Registry) -> None:
     assert expected in refused(text, shelf)
+
+
+def numbers() -> list[tuple[str, str]]:
+    """Return every number and every tuple of numbers that a built-in strategy takes, but for seeds and biases."""
+    return [
+        (cls.name, field.name)
+        for cls in tlbench_plugins.tlbench_strategies() for field in dataclasses.fields(cls)
+        if field.name not in ("seed", "biases")
+        for first in [field.default[0] if isinstance(field.default, tuple) else field.default]
+        if isinstance(first, int | float) and not isinstance(first, bool)
+    ]
+
+
+@pytest.mark.parametrize(("strategy", "field"), numbers())
+def test_numbers_that_mean_nothing_are_the_users_mistake(strategy: str, field: str, shelf: Registry) -> None:
+    default = getattr(shelf.strategy(strategy)(), field)
+    wrong = "(-1,)" if isinstance(default, tuple) else "-1"
+    assert f"strategy {strategy!r} refuses " in refused(f"{strategy}({field}={wrong})", shelf)
+    if isinstance(default, float):
+        assert "takes a finite number" in refused(f"{strategy}({field}=1e999)", shelf)
+    if isinstance(default, tuple):
+        assert f"strategy {strategy!r} refuses " in refused(f"{strategy}({field}=())", shelf)
 
 
 @pytest.mark.parametrize(("text", "first", "second", "part"), [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -103,6 +104,8 @@ def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
             config[name] = value = value == "true"
         if want is not type(None) and type(value) is not want:
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a {want.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a finite number")
         options = get_args(hints[name]) if get_origin(hints.get(name)) is Literal else (value,)
         if value not in options:
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes one of "
