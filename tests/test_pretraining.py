@@ -288,7 +288,7 @@ def test_text_beside_a_model_or_hidden_is_not_read(tlbench: Command, text: Path,
 def test_second_process_says_that_it_waits(tmp_path: Path) -> None:
     from threading import Thread
 
-    from tlbench.sources import held
+    from tlbench.files import held
 
     said: list[str] = []
 
@@ -331,7 +331,6 @@ def test_second_process_says_that_it_waits(tmp_path: Path) -> None:
     (["--model", "minilm-x"], "model 'minilm-x' is not known"),
     (["--model", "minilm", "--layers", "3"], "--model was given beside --layers"),
     (["--random"], "--random was given without --model"),
-    (["--corpus", "apidoc"], "--corpus was given beside --text"),
     (["--data", "rows.csv", "--text", "text.txt"], "--text and --data were both given"),
 ])
 def test_bad_input_is_one_sentence(

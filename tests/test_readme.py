@@ -62,12 +62,31 @@ def test_readme_pretraining_runs_as_printed(tmp_path: Path, monkeypatch: pytest.
     assert (out / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", *(f"docs/{page}.md" for page in ("plugins", "protocol", "record", "design")), "results/README.md"],
-)
-def test_documents_link_only_to_files_that_exist(name: str) -> None:
-    page = ROOT / name
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{name} links to {target}"
+_ROOMS = ("", "docs", "results", "benchmarks")
+PAGES = [page for room in _ROOMS for page in sorted((ROOT / room).glob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """Return the files and the headings in them that a page links to."""
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8"))
+    return [(page.parent / target if target else page, heading) for target, heading in found
+            if not target.startswith("http")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documents_link_only_to_what_exists(page: Path) -> None:
+    for target, heading in links(page):
+        assert target.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in anchors(target), f"{page.name} links to {target.name}#{heading}"
+
+
+def test_readme_links_to_files_and_to_headings() -> None:
+    found = links(ROOT / "README.md")
+    assert len(found) > 5
+    assert any(heading for _, heading in found)

@@ -5,25 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tlbench.canonical import digest
+from tlbench.corpora import store
 from tlbench.errors import UserError
+from tlbench.files import file_sha256, write_cache
 from tlbench.grid import PROTOCOL, Cell, subset
 from tlbench.kinds import Kind, kind_named
-from tlbench.model import file_sha256
 from tlbench.noise import with_wrong_labels
 from tlbench.sources import DataSource
 from tlbench.task import Example, QuestionExample, Span, Splits, Task, TaskRef, TextExample, TokenExample
 
-_UMASK = os.umask(0o077)
-os.umask(_UMASK)
 _LAYOUT = 1
 """Version of the cache's layout and of the steps in this module."""
 
@@ -93,10 +90,11 @@ def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
     return data
 
 
-def _code(task: Task) -> str | None:
-    """Return the hash of the file that defines a task, so that an edited task is prepared anew."""
+def _code(task: Task) -> list[str]:
+    """Return hashes of the source that prepares a task, so that it is prepared anew when that was edited."""
     path = getattr(sys.modules.get(type(task).__module__), "__file__", None)
-    return file_sha256(Path(path)) if path and Path(path).is_file() else None
+    own = [file_sha256(Path(path))] if path and Path(path).is_file() else []
+    return [*own, store.code()]
 
 
 def without_answer(example: Example) -> Example:
@@ -242,32 +240,3 @@ def _read(path: Path, kind: Kind) -> TaskData:
         head["notes"],
         head["fingerprints"],
     )
-
-
-def write_cache(path: Path, content: bytes) -> None:
-    """Write a file of the cache atomically.
-
-    Raises:
-        UserError: the cache cannot be written to or the disk is full.
-    """
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UserError(f"cache folder {str(path.parent)!r} cannot be written to ({error.strerror}): free some space, "
-                        "mend its permissions, or set TLBENCH_CACHE to another folder") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all: temporary name, flushed to disk, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes files that nobody else may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from tlbench.canonical import digest, storable
 from tlbench.columns import Roles, examples_of, guess_kind, roles_of
 from tlbench.declarations import task_fault
 from tlbench.errors import UserError
+from tlbench.files import file_sha256
 from tlbench.holdout import RULE, hold_out
 from tlbench.sources import DataSource
 from tlbench.tables import Table, nearest, read_table
@@ -185,7 +185,7 @@ def _name(stem: str) -> str:
 
 def _hashes(file: DataFile) -> dict[str, str]:
     files = {"data": file.path} | ({"test": file.test} if file.test else {})
-    return {role: hashlib.sha256(path.read_bytes()).hexdigest() for role, path in files.items()}
+    return {role: file_sha256(path) for role, path in files.items()}
 
 
 def _splits(file: DataFile, table: Table, kind: str, roles: Roles) -> Splits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlbench.errors import UserError
+from tlbench.files import file_sha256
 from tlbench.setups import Family
 
 PACKAGE = "package:"
@@ -168,12 +168,6 @@ def hf_file(repository: str, name: str, revision: str | None, offline: bool) -> 
     from huggingface_hub import hf_hub_download
 
     return str(hf_hub_download(repository, name, revision=revision, local_files_only=offline))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_folder(reference: str) -> Path:

@@ -62,10 +62,9 @@ class Order:
 
 @click.command("pretrain")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the model.")
-@click.option("--corpus", type=click.Choice(["apidoc"]), default=None,
-              help="The embedded text (training side only); the default without --text and --data.")
 @click.option("--text", "texts", multiple=True, type=click.Path(path_type=Path), metavar="FILE|DIR",
-              help="UTF-8 text files, or folders of .txt and .md files; may be given several times.")
+              help="UTF-8 text files, or folders of .txt and .md files; may be given several times [default without "
+                   "--data: the training side of the embedded text].")
 @click.option("--per", "unit", type=click.Choice(["paragraph", "line", "file"]), default="paragraph", show_default=True,
               help="What one document of --text is; paragraphs lie between blank lines.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE|DIR",
@@ -100,8 +99,6 @@ class Order:
 @click.option("--offline", is_flag=True, envvar="HF_HUB_OFFLINE", help="Never open a socket.")
 def pretrain_command(**given: Any) -> None:
     """Pre-train a model on unlabelled text; the same command goes on where a stopped one ended."""
-    if given["corpus"] and (given["texts"] or given["data"]):
-        raise UserError("--corpus was given beside --text or --data: give one of them")
     shape = {name: given[name] for name in _SHAPE if given[name] is not None}
     if given["random"] and not given["model"]:
         raise UserError("--random was given without --model: a new model starts from random weights anyway")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tlbench.canonical import digest
-from tlbench.data import write_atomically
 from tlbench.errors import UserError, unwritable
+from tlbench.files import file_sha256, write_atomically
 from tlbench.grid import labels_name
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Store:
 
         assert record.predictions is not None
         path = self.records / record.predictions["path"]
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record.predictions["sha256"]:
+        if not path.is_file() or file_sha256(path) != record.predictions["sha256"]:
             raise UserError(
                 f"predictions {path.name!r} are missing or were changed: move the record of the same key out of "
                 f"{str(self.records)!r} and run the same command again"

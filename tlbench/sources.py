@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tlbench.canonical import canonical_json
 from tlbench.errors import UserError
+from tlbench.files import file_sha256
 
 
 def cache_folder() -> Path:
@@ -21,27 +20,6 @@ def cache_folder() -> Path:
     if given:
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlbench"
-
-
-@contextmanager
-def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Run the block while no other process of this machine holds the lock file; it ends with its process.
-
-    Args:
-        path: The lock file; its folder is made.
-        waiting: Called once if another process holds it.
-
-    Raises:
-        OSError: the file cannot be made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def fingerprint(rows: Iterable[Any]) -> str:
@@ -178,7 +156,7 @@ class DataSource:
             return {"repository": hub.repository, "revision": hub.revision}
         if not rows_sha256 or self.any_rows:
             local = {path: self._mirrored(hub, path) for paths in hub.files.values() for path in paths}
-            found = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in local.items() if file}
+            found = {path: file_sha256(file) for path, file in local.items() if file}
             return {"repository": hub.repository, "files_sha256": found}
         return {"repository": hub.repository, "rows_sha256": dict(rows_sha256)}
 
@@ -214,4 +192,3 @@ def mirrored(mirror: Path | None, offline: bool = False, any_rows: bool = False)
     if mirror is not None and not mirror.is_dir():
         raise UserError(f"mirror {str(mirror)!r} is not a folder: give the root under which owner/name/... lies")
     return DataSource(mirror=mirror, offline=offline, any_rows=any_rows)
-

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from tlbench import __version__
-from tlbench.data import write_atomically
 from tlbench.errors import UserError
+from tlbench.files import write_atomically
 from tlbench.records import Store
 
 MARKDOWN, JSON = "README.md", "board.json"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlbench.errors import UserError
+from tlbench.files import file_sha256
 from tlbench.sources import DataSource, fingerprint
 
 Unit = Literal["paragraph", "line", "file"]
@@ -137,7 +138,7 @@ def from_files(paths: Sequence[Path], unit: Unit = "paragraph") -> Documents:
     texts: list[str] = []
     for file in files:
         texts += [text.strip("\n") for text in _BREAKS[unit].split(_read(file))]
-    names = [{"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in files]
+    names = [{"file": file.name, "sha256": file_sha256(file)} for file in files]
     return documents_of(texts, provenance={"files": names, "documents": f"one per {unit}"})
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tlbench.errors import UserError
-from tlbench.sources import DataSource, held
+from tlbench.files import held, write_cache, writing_to_cache
+from tlbench.sources import DataSource
 
 Rows = Sequence[Sequence[Any]]
 Prepare = Callable[[], tuple[Rows, Mapping[str, Any]]]
@@ -38,15 +37,14 @@ def prepared(source: DataSource, name: str, found: Sequence[metadata.Distributio
     if path.is_file():
         return path
     with ExitStack() as lock:
-        with _writing(path):
+        with writing_to_cache(path.parent):
             lock.enter_context(held(path.with_suffix(".lock")))
         if not path.is_file():  # another process may have made it meanwhile
             rows, counts = prepare()
             lines = [json.dumps(row).encode() for row in rows]
             header = {"packages": {one.metadata["Name"]: one.version for one in found},
                       "fingerprint": hashlib.sha256(b"\n".join(lines)).hexdigest(), "counts": counts}
-            with _writing(path):
-                _write(path, [json.dumps(header).encode(), *lines])
+            write_cache(path, gzip.compress(b"\n".join([json.dumps(header).encode(), *lines]), compresslevel=3))
     return path
 
 
@@ -80,28 +78,16 @@ def _lines(path: Path) -> Iterator[Any]:
                         "the next run makes it again") from error
 
 
-def _key(found: Sequence[metadata.Distribution]) -> str:
+def code() -> str:
+    """Return the SHA-256 of this package's source, which decides what is read out of documentation."""
     state = hashlib.sha256()
     for module in sorted(Path(__file__).parent.glob("*.py")):
         state.update(module.read_bytes())
+    return state.hexdigest()
+
+
+def _key(found: Sequence[metadata.Distribution]) -> str:
+    state = hashlib.sha256(code().encode())
     for one in found:
         state.update(f"{one.metadata['Name']} {one.version}\n{one.read_text('RECORD')}".encode())
     return state.hexdigest()[:32]
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say what to do where the cache cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write the parsed text to {str(path.parent)!r} ({error.strerror}): "
-                        "set TLBENCH_CACHE to a folder that can be written") from error
-
-
-def _write(path: Path, lines: Sequence[bytes]) -> None:
-    """Write the file atomically: readers see all of it or none."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as raw, gzip.open(raw, "wb", compresslevel=3) as file:
-        file.write(b"\n".join(lines))
-    os.replace(name, path)

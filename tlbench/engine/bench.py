@@ -13,8 +13,9 @@ from tlbench.engine.families import Source
 from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
+from tlbench.files import held
 from tlbench.setups import ModelRef
-from tlbench.sources import DataSource, held
+from tlbench.sources import DataSource
 from tlbench.stages.store import Arrays, StageStore
 from tlbench.task import TaskRef
 

@@ -18,7 +18,8 @@ from transformers import GenerationConfig
 from tlbench.engine.dropout import ATTENTION, register, replace_dropout
 from tlbench.engine.layers import shorten
 from tlbench.errors import UserError, sentence
-from tlbench.model import Architecture, Model, file_sha256
+from tlbench.files import file_sha256
+from tlbench.model import Architecture, Model
 from tlbench.setups import Random, Weights
 
 _OWN_ATTENTION = frozenset(

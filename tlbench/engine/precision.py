@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from tlbench.canonical import digest
-from tlbench.data import write_cache
+from tlbench.files import write_cache
 from tlbench.grid import PrecisionPolicy
 
 Precision = Literal["fp32", "bf16"]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.canonical import digest
+from tlbench.files import share
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -78,6 +79,7 @@ def _store(folder: Path, arrays: Arrays) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
     try:
+        share(temporary)
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         try:

@@ -24,9 +24,8 @@ from tlbench.engine.pretraining.rate import gemm_peak, step_flops
 from tlbench.engine.pretraining.start import Start, identity_of, save_tokenizer, source_of
 from tlbench.engine.pretraining.training import Bench, Job, Trained, pretrain
 from tlbench.errors import UserError
-from tlbench.model import file_sha256
+from tlbench.files import file_sha256, held
 from tlbench.setups import Shape
-from tlbench.sources import held
 from tlbench.stages.store import replace_folder
 
 FACTS = "pretraining.json"
