@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from tlbench.attempts import unwinding
-from tlbench.boards.cached import check_free
+from tlbench.boards.cached import check_free, render_folder
 from tlbench.canonical import storable
 from tlbench.errors import UserError
 from tlbench.grid import PrecisionPolicy
@@ -20,7 +20,7 @@ from tlbench.planning import Plan, Request, budget_of, make_plan
 from tlbench.records import Record, Store, current
 from tlbench.registry import Registry, known
 from tlbench.runner import Reporter, Silent, Todo, fresh_folder, lock, run_here, todo
-from tlbench.sources import DataSource, mirrored
+from tlbench.sources import DataSource, mirrored, offline_wanted
 from tlbench.specs import split_outside
 from tlbench.task import Budget
 from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop, plugin_spec
@@ -188,8 +188,6 @@ def write_board(folder: Path) -> str:
     Raises:
         UserError: the folder holds no records, a record was changed, or the disk is full.
     """
-    from tlbench.boards.cached import render_folder
-
     return render_folder(folder)
 
 
@@ -340,7 +338,7 @@ def requested(tasks: str | Sequence[str], asked: Asked) -> tuple[Request, DataSo
         asked.get("ablate", usual.ablate),
     )
     mirror = asked.get("mirror") or os.environ.get("TLBENCH_MIRROR")
-    offline = asked.get("offline", os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"))
+    offline = asked.get("offline", offline_wanted())
     source = mirrored(Path(mirror) if mirror else None, offline, asked.get("any_rows", False))
     columns = {"text": asked.get("text"), "text_pair": asked.get("text_pair"), "label": asked.get("label"),
                "kind": asked.get("kind")}
@@ -389,8 +387,6 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    from tlbench.specs import split_outside
-
     return tuple(split_outside(given, ",")) if isinstance(given, str) else tuple(given)
 
 

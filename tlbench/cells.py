@@ -12,7 +12,7 @@ from tlbench.canonical import digest, plain
 from tlbench.data import CellData, TaskData, cell_data, task_data, without_answer
 from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
 from tlbench.grid import Cell, Condition, stream
-from tlbench.kinds import Kind, kind_named
+from tlbench.kinds import Kind, kind_of
 from tlbench.learned import Learned, Used
 from tlbench.model import Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
@@ -201,7 +201,7 @@ def _text_model(cell: Cell, shop: Shop) -> LanguageModel | None:
 
 def _scored(cell: Cell, data: CellData, learned: Learned, shop: Shop) -> tuple[Evaluation, Any, str | None]:
     """Return the scores, the table of predictions, and why the cell collapsed, if it did."""
-    kind = kind_named(cell.condition.task.kind, cell.condition.task.language)
+    kind = kind_of(cell.condition.task)
     return *_evaluate(cell, data, learned, kind, shop), _collapse(cell, kind, learned)
 
 
@@ -314,7 +314,7 @@ def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]
         "homepage": task.homepage,
         "languages": list(task.languages),
         "sources": list(task.sources),
-        "signature": kind_named(ref.kind, ref.language).metric(ref.metric).signature,
+        "signature": kind_of(ref).metric(ref.metric).signature,
         "train": len(known.train) if known else 0,
         "validation": len(known.validation) if known else 0,
         "test": len(known.test) if known else 0,

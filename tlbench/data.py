@@ -16,7 +16,7 @@ from tlbench.corpora import store
 from tlbench.errors import UserError
 from tlbench.files import file_sha256, write_cache
 from tlbench.grid import PROTOCOL, Cell, subset
-from tlbench.kinds import Kind, kind_named
+from tlbench.kinds import Kind, kind_of
 from tlbench.noise import with_wrong_labels
 from tlbench.sources import DataSource
 from tlbench.task import Example, QuestionExample, Span, Splits, Task, TaskRef, TextExample, TokenExample
@@ -82,7 +82,7 @@ def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
         UserError: the data cannot be read or break a rule of the task's kind; says which example.
     """
     path = source.cache / "tasks" / f"{ref.name}-{digest([_LAYOUT, PROTOCOL, ref, _code(task)], 24)}.jsonl"
-    kind = kind_named(ref.kind)
+    kind = kind_of(ref)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged copy is made again
         return _read(path, kind)
     data = _prepare(task.load(source), kind, ref)

@@ -76,7 +76,7 @@ class Display:
             soft_wrap=True,
         )
         if record.evaluation:
-            value = record.evaluation.metrics[record.evaluation.primary]["value"]
+            value = record.evaluation.score
             column, row = record.title.split(" | ", 1)
             self.scores[row][column].append(value)
             self.changed = True
@@ -88,7 +88,7 @@ class Display:
         seconds = record.cost["seconds"]["total"]
         if record.evaluation is None:
             return f"{record.status.upper()}: {record.reason}"
-        value = record.evaluation.metrics[record.evaluation.primary]["value"]
+        value = record.evaluation.score
         note = f" COLLAPSED: {record.reason}" if record.status == "collapsed" else ""
         return f"{record.evaluation.primary} {value:.3f}  {seconds:.1f} s{note}"
 

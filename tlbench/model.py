@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from tlbench.errors import UserError
 from tlbench.files import file_sha256
 from tlbench.setups import Family
+from tlbench.sources import offline_wanted
 
 PACKAGE = "package:"
 _POOLING = "1_Pooling/config.json"
@@ -124,7 +124,7 @@ class Model:
             return Path(hf_file(self.reference, name, commit, offline))
         except Exception as error:
             known = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
-            if known or offline or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            if known or offline or offline_wanted():
                 return None
             raise UserError(f"the Hub could not be asked whether model {self.reference!r} has {name} "
                             f"({type(error).__name__}): check the network, or give --offline") from error

@@ -49,6 +49,11 @@ class Evaluation(BaseModel):
     n_test_evals: int = 1
     report: Facts = {}
 
+    @property
+    def score(self) -> float:
+        """Return the primary metric on the test split."""
+        return float(self.metrics[self.primary]["value"])
+
 
 class Record(BaseModel):
     """The result of one cell. Missing fields are refused, unknown ones are kept.

@@ -22,6 +22,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tlbench"
 
 
+def offline_wanted() -> bool:
+    """Return whether `HF_HUB_OFFLINE` forbids the network, as huggingface_hub reads it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
 def fingerprint(rows: Iterable[Any]) -> str:
     """Return the SHA-256 of rows: one canonical JSON line each, in file order.
 

@@ -283,11 +283,7 @@ def _unlike(reasons: Sequence[str] | str | None, what: str) -> str:
 
 
 def _scores(records: Sequence[Record]) -> list[float]:
-    return [
-        float(r.evaluation.metrics[r.evaluation.primary]["value"])
-        for r in records
-        if r.evaluation is not None
-    ]
+    return [record.evaluation.score for record in records if record.evaluation is not None]
 
 
 def mean(condition: Condition) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tlbench.boards.text import LEAK
 from tlbench.boards.values import Board, Row, Table
+from tlbench.verdicts import REPLICATES
 
 _SHOWN = 6
 """Conditions listed by name before the rest is counted."""
@@ -32,8 +33,8 @@ def _verdicts(rows: Sequence[Row], margins: Mapping[str, float]) -> list[str]:
     if not judged and not unjudged:
         return ["No setup with transfer has a result that can be compared with a no-transfer baseline."]
     if not judged:
-        return [f"No verdict: {_count(unjudged, 'condition')} and the best baseline without transfer have fewer than 3 "
-                "replicates in common, so the differences below are plain values without an interval.",
+        return [f"No verdict: {_count(unjudged, 'condition')} and the best baseline without transfer have fewer than "
+                f"{REPLICATES} replicates in common, so the differences below are plain values without an interval.",
                 _causal(rows)]
     groups = {verdict: [row for row in judged if row.best.verdict == verdict]
               for verdict in ("HELPS", "HARMS", "EQUAL", "UNCLEAR")}
@@ -47,7 +48,7 @@ def _verdicts(rows: Sequence[Row], margins: Mapping[str, float]) -> list[str]:
             sentences.append(f"{word}: {_listed(groups[verdict], verdict == 'HELPS')}.")
     sentences.append(_causal(rows))
     if unjudged:
-        sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than 3 paired replicates and "
+        sentences.append(f"{_count(unjudged, 'more condition')} ran with fewer than {REPLICATES} paired replicates and "
                          "got no verdict.")
     return sentences
 

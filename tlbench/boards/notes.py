@@ -5,6 +5,7 @@ from __future__ import annotations
 from tlbench.boards import text
 from tlbench.boards.facts import Delta
 from tlbench.boards.values import Board, Row, Table
+from tlbench.verdicts import REPLICATES
 
 
 def row_notes(row: Row) -> list[str]:
@@ -99,13 +100,13 @@ def statistics_notes(board: Board) -> list[str]:
         f"Holm families, fixed for the whole file so that a filtered view changes no verdict: {families or 'none'}.",
     ]
     least = min((row.best.n for row in board.rows if row.best.verdict), default=0)
-    if least == 3:
+    if least == REPLICATES:
         notes.append(
-            "With 3 replicates the correction leaves power only for large gains: an UNCLEAR whose plain interval "
-            "excludes 0 is a hint, not a finding."
+            f"With {REPLICATES} replicates the correction leaves power only for large gains: an UNCLEAR whose plain "
+            "interval excludes 0 is a hint, not a finding."
         )
-    if any(row.n and row.n < 3 for row in board.rows):
-        notes.append("Below 3 replicates there is no interval and no verdict.")
+    if any(row.n and row.n < REPLICATES for row in board.rows):
+        notes.append(f"Below {REPLICATES} replicates there is no interval and no verdict.")
     if any(table.corpus_metric for table in board.tables):
         notes.append(
             "Corpus metrics: the part of the variance that is due to test examples comes from "

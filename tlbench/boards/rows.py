@@ -155,7 +155,7 @@ def _score(condition: Condition) -> Score:
     evaluations = [r.evaluation for r in condition.evaluated.values() if r.evaluation is not None]
     if not evaluations:
         return Score()
-    primary = [e.metrics[e.primary]["value"] for e in evaluations]
+    primary = [e.score for e in evaluations]
     shared = [name for name in evaluations[0].metrics if all(name in e.metrics for e in evaluations)]
     others = {name: fmean(e.metrics[name]["value"] for e in evaluations) for name in sorted(shared)}
     return Score(fmean(primary), stdev(primary) if len(primary) > 1 else None, condition.validation, others)
@@ -182,7 +182,7 @@ def _reasons(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _repeat(record: Record) -> str:
-    value = record.evaluation.metrics[record.evaluation.primary]["value"] if record.evaluation else None
+    value = record.evaluation.score if record.evaluation else None
     shown = record.status if value is None else f"{value:.4f}"
     return (
         f"replicate {record.replicate}: {shown} on {record.environment.get('hardware', 'unknown hardware')}"

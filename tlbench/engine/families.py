@@ -20,6 +20,7 @@ from tlbench.engine.layers import shorten
 from tlbench.errors import UserError, sentence
 from tlbench.files import file_sha256
 from tlbench.model import Architecture, Model
+from tlbench.recipes import T5_LIKE
 from tlbench.setups import Random, Weights
 
 _OWN_ATTENTION = frozenset(
@@ -363,7 +364,7 @@ def max_positions(trunk: nn.Module, tokenizer: Any, wanted: int, behind: int = 0
     """
     config: Any = trunk.config
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if config.model_type in {"t5", "mt5", "umt5", "longt5"}:
+    if config.model_type in T5_LIKE:
         limit = None  # relative positions; n_positions is a leftover of pre-training
     if config.model_type in {"roberta", "xlm-roberta", "camembert"} and limit:
         limit -= 2  # positions start behind the padding index

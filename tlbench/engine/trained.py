@@ -24,7 +24,7 @@ from tlbench.engine.predict import predict
 from tlbench.engine.probe import predictors
 from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.grid import Cell, stream
-from tlbench.kinds import kind_named
+from tlbench.kinds import kind_of
 from tlbench.learned import Used
 from tlbench.strategy import Prediction
 from tlbench.task import Example
@@ -189,7 +189,7 @@ def _scorer(
     task = cell.condition.task
     if not data.validation or task.kind in ("text-regression", "text-generation"):
         return None
-    metric = kind_named(task.kind).metric(task.metric)
+    metric = kind_of(task).metric(task.metric)
 
     def score(rows: Sequence[Any]) -> float:
         predictions = machine.form.decode(data.validation, validation, rows)

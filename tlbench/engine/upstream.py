@@ -15,7 +15,7 @@ from tlbench.corpora.duplicates import shadowed
 from tlbench.data import CellData, TaskData, cell_data
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, StrategyRef
-from tlbench.kinds import kind_named
+from tlbench.kinds import kind_of
 from tlbench.setups import Checkpoint
 from tlbench.stages.store import Arrays
 from tlbench.task import Example, texts_of
@@ -126,5 +126,5 @@ def validation_score(cell: Cell, data: CellData, predictions: Sequence[Any]) -> 
     """Return the source's primary metric on its validation examples; 0 without any."""
     if not data.validation:
         return 0.0
-    metric = kind_named(cell.condition.task.kind).metric(cell.condition.task.metric)
+    metric = kind_of(cell.condition.task).metric(cell.condition.task.metric)
     return metric.value(data.validation, predictions, data.task.all_labels)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from tlbench.errors import UserError
 from tlbench.kinds.base import Kind, Metric
-from tlbench.task import KINDS
+from tlbench.task import KINDS, TaskRef
 
-__all__ = ["KINDS", "Kind", "Metric", "kind_named"]
+__all__ = ["KINDS", "Kind", "Metric", "kind_named", "kind_of"]
+
+
+def kind_of(ref: TaskRef) -> Kind:
+    """Return the kind of a task, with the metrics that suit its language."""
+    return kind_named(ref.kind, ref.language)
 
 
 def kind_named(name: str, language: str = "") -> Kind:
