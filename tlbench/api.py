@@ -28,6 +28,8 @@ from tlbench.workshop import PluginSpec, ShopSpec, open_registry, open_shop, plu
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlbench.boards.values import Board
+
 DEFAULT_OUT = Path("tlbench-run")
 
 
@@ -357,20 +359,55 @@ def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(given)] if isinstance(given, str | Path) else list(map(Path, given))
 
 
-def board(folder: str | Path) -> pd.DataFrame:
+def board(
+    folder: str | Path,
+    tasks: str | Sequence[str] = (),
+    strategies: str | Sequence[str] = (),
+    models: str | Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the board of a results folder, one row per condition.
 
+    Args:
+        folder: Results folder.
+        tasks: Tasks to show; none shows all. The numbers and verdicts are those of the whole board.
+        strategies: Strategies to show, named as the board does.
+        models: Models to show.
+
     Raises:
-        UserError: the folder holds no records, or a record was changed.
+        UserError: the folder holds no records, a record was changed, or the board has no such row.
     """
+    return frame(view(folder, tasks, strategies, models))
+
+
+def view(
+    folder: str | Path,
+    tasks: str | Sequence[str] = (),
+    strategies: str | Sequence[str] = (),
+    models: str | Sequence[str] = (),
+) -> Board:
+    """Return what `board` shows, as values.
+
+    Raises:
+        UserError: as `board`.
+    """
+    from tlbench.boards.rows import build, select
+
+    if not Path(folder).is_dir():
+        raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first, or check the path")
+    made = build(Store(Path(folder)))
+    for noun, names in (("task", _names(tasks)), ("strategy", _names(strategies)), ("model", _names(models))):
+        for name in names:
+            known(dict.fromkeys(getattr(row, noun) for row in made.rows), name, f"{noun} on this board")
+    return select(made, _names(tasks), _names(models), _names(strategies))
+
+
+def frame(made: Board) -> pd.DataFrame:
+    """Return a board's rows as a table."""
     import pandas as pd
 
     from tlbench.boards.document import as_json
-    from tlbench.boards.rows import build
 
-    if not Path(folder).is_dir():
-        raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first")
-    return pd.json_normalize(as_json(build(Store(Path(folder))))["rows"])
+    return pd.json_normalize(as_json(made)["rows"])
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -214,26 +214,24 @@ def list_command(what: str, matrix: bool, as_json: bool, **given: Any) -> None:
 @click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file instead of printing.")
 @click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER",
               help="Write learning curves and transfer matrices as PNG files there (needs matplotlib).")
-def board_command(folder: Path, form: str, write: Path | None, plots: Path | None) -> None:
+@click.option("--tasks", default="", metavar="A,B", help="Show these tasks only; numbers and verdicts stay.")
+@click.option("--strategies", default="", metavar="A,B+C", help="Show these strategies only, named as the board does.")
+@click.option("--models", default="", metavar="A,B", help="Show these models only.")
+def board_command(folder: Path, form: str, write: Path | None, plots: Path | None, **shown: str) -> None:
     """Render the leaderboard of a results folder from its records."""
     from tlbench import api
     from tlbench.boards.document import as_json
     from tlbench.boards.markdown import render
-    from tlbench.boards.rows import build
-    from tlbench.records import Store
 
-    if not folder.is_dir():
-        raise UserError(f"results folder {str(folder)!r} does not exist: run tlbench first, or check the path")
+    made = api.view(folder, **shown)
     if plots is not None:
         from tlbench.boards import curves, transfer
 
-        made = build(Store(folder))
         for path in (*curves.plot(made, plots), *transfer.plot(made, plots)):
             _say(f"written: {path}")
     if form == "csv":
-        text = api.board(folder).to_csv(index=False)
+        text = api.frame(made).to_csv(index=False)
     else:
-        made = build(Store(folder))
         text = render(made) if form == "md" else json.dumps(as_json(made), indent=1, ensure_ascii=False) + "\n"
     if write is None:
         click.echo(text, nl=False)

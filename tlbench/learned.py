@@ -9,7 +9,7 @@ from typing import Any
 from tlbench.strategy import Prediction
 
 READ_AGAIN = ", read again"
-"""How a record's `upstream` title of a text ends if the model declares to have read that text before."""
+"""How a record's `upstream` title of a text ends if the model's declared training data include that text."""
 
 
 @dataclass(frozen=True)

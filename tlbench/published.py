@@ -1,4 +1,4 @@
-"""What the published boards were computed from, so that a run can say that its own text differs."""
+"""Whether a run's text differs from that of the published boards, and what the models that ship have read of it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The learners of `linear`, kept apart because they import numpy, which listing strategies need not."""
+"""The learners of strategies that train no network, kept apart because they import numpy, which listing need not."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tlbench import Example, LearnerModel, Prediction, Shared
+from tlbench import Example, LearnerModel, Prediction, Shared, TextModel
 
 
 class OneThread(LearnerModel):
@@ -19,6 +19,10 @@ class OneThread(LearnerModel):
 
     def __init__(self, learner: LearnerModel) -> None:
         self.learner = learner
+
+    def use(self, model: TextModel) -> None:
+        """Hand the cell's model on."""
+        self.learner.use(model)
 
     def read(self, texts: Sequence[str]) -> None:
         """Hand unlabelled text on."""
@@ -32,6 +36,10 @@ class OneThread(LearnerModel):
     def shared(self) -> Shared | None:
         """Hand on what the learner shares between cells."""
         return self.learner.shared()
+
+    def notes(self) -> Mapping[str, Any]:
+        """Hand on what the predictions showed."""
+        return self.learner.notes()
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Predict with the learner."""

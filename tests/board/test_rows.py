@@ -238,7 +238,7 @@ def test_text_that_the_model_has_read_before_is_marked(toy: SimpleNamespace, wri
     ))
     assert row(board, "tapt").outside.again
     assert not row(board, "dapt").outside.again
-    assert render(board).count("50 unlabeled target texts, which the model declares to have read before") == 1
+    assert render(board).count("50 unlabeled target texts, which the model had read before") == 1
 
 
 def test_equal_records_give_equal_bytes_in_any_file_order(grid: Store, tmp_path: Path,

@@ -147,11 +147,11 @@ class Outside:
         strategy: What the strategy brings in: none, unlabeled, labeled.
         pretrained: Whether the model's weights were pre-trained.
         sources: The model's declared training sources (empty: unknown, or not pre-trained).
-        leak: Whether the pre-trained weights declare to have seen a source of the task.
+        leak: Whether the model's declared training data include a source of the task.
         leaked: Those sources.
         unlabeled: Unlabeled target texts used.
         learned: Source tasks learned first, with their labels.
-        again: Whether the model declares to have read the unlabeled text before.
+        again: Whether the model's declared training data include the unlabeled text.
     """
 
     strategy: str = "none"

@@ -34,8 +34,8 @@ def _overview(board: Board) -> list[str]:
             for (strategy, model), cells in found.items()]
     legend = (f"Mean test score ± standard deviation over replicates. {text.BASELINE} the best no-transfer "
               "baseline (chosen on validation); against it: ▲ helps, ▼ harms (or, for a baseline, lies below), = no "
-              f"relevant difference, ? unclear, no sign: no verdict. {text.LEAK} the model declares to have seen a "
-              "source of the task.")
+              f"relevant difference, ? unclear, no sign: no verdict. {text.LEAK} the model's declared training data "
+              "include a source of the task.")
     return [text.table(rows, right=list(names.values())), legend]
 
 

@@ -158,7 +158,7 @@ def outside(data: Outside) -> str:
     if data.pretrained:
         parts.append(f"model: {_sources(data.sources)}")
     if data.unlabeled:
-        again = ", which the model declares to have read before" if data.again else ""
+        again = ", which the model had read before" if data.again else ""
         parts.append(f"{data.unlabeled:,} unlabeled target texts{again}")
     if data.leak != "no":
         parts.append(f"{LEAK} {', '.join(data.leaked)}" if data.leak == "yes" else f"{LEAK}? leak unknown")

@@ -16,7 +16,7 @@ from tlbench.setups import Continued, Random
 from tlbench.task import TaskRef, texts_of
 
 _DECLARED = {"apidoc": "apidoc-training-side", "interface": "ui-strings-training-side"}
-"""Embedded text by its name in a task's identity, and how a model declares to have read its training side."""
+"""Embedded text by its name in a task's identity, and how a model declares that it has read its training side."""
 
 
 def read(start: Continued, data: TaskData, source: Source, bench: Bench) -> tuple[Checkpoint, Source, frozenset[str]]:

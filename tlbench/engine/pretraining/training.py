@@ -1,4 +1,4 @@
-"""From documents to a trained model: prepare, train or continue, measure, write the folder."""
+"""From documents to a trained model in memory: prepare, train or continue, measure."""
 
 from __future__ import annotations
 
@@ -187,7 +187,3 @@ def _note(run: Run, held_out: HeldOut, bench: Bench, rows: int | None, progress:
 def _line(run: Run, progress: float, text: str) -> str:
     return (f"{time.strftime('%H:%M:%S')}  step {run.step}  {run.tokens / 1e6:.2f} M tokens  {progress:4.0%}  "
             f"{run.seconds / 60:.1f} min  {text}")
-
-
-
-
