@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--budget", type=int, default=300)
     given = parser.parse_args()
-    spec = ShopSpec(PluginSpec(files=(Path(__file__),)), (given.model,), DataSource(), "fp32")
+    spec = ShopSpec(PluginSpec(files=(Path(__file__),)), DataSource(), "fp32")
     shop = open_shop(spec, open_registry(spec.plugins))
     made = (frozen(given.model, shop, given.repeats, given.epochs) if given.what == "features"
             else distilled(given.model, shop, given.repeats, given.members, given.budget))

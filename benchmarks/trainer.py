@@ -235,8 +235,7 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=3)
     given = parser.parse_args()
     exact = given.what == "generation"  # in bf16 ties fall as the batches do
-    spec = ShopSpec(PluginSpec(), ("tlbench-mini" if exact else "minilm",), DataSource(mirror=given.mirror),
-                    "fp32" if exact else "auto")
+    spec = ShopSpec(PluginSpec(), DataSource(mirror=given.mirror), "fp32" if exact else "auto")
     shop = open_shop(spec, open_registry(spec.plugins))
     made = (generation(shop, given.repeats) if exact else
             speed(shop, given.repeats, given.steps) if given.what == "speed" else parity(shop, given.replicates))

@@ -14,7 +14,8 @@ class Augmentation(Strategy):
     Copies are made once, before training, from the cell's own training examples; validation and test stay as
     they are. `dropout` loses words, `swap` exchanges neighbours, `noise` misspells, `neighbour` puts a word that
     these very texts use alike, `mention` (tagging only) exchanges an entity for another of its type. Entities
-    and answers are never edited otherwise.
+    and answers are never edited otherwise. Each word is edited with the probability `share`; a copy that came out
+    unchanged is drawn again. A Chinese, Japanese or Korean character is a word, too short for `noise`.
 
     Held equal: labels, steps (so each example is seen less often), batch size, rates, head. Adds: nothing from
     outside. Outside data: what the model was pre-trained on. Cost: that of fine-tuning.
@@ -22,7 +23,7 @@ class Augmentation(Strategy):
     Attributes:
         methods: Methods, one a copy in turn.
         copies: Copies of each training example.
-        share: Share of the words that a copy alters.
+        share: Share of the words that a copy alters, at least one word wherever one can be.
     """
 
     methods: tuple[str, ...] = ("dropout", "swap", "noise")
@@ -30,6 +31,7 @@ class Augmentation(Strategy):
     share: float = 0.1
 
     name = "augment"
+    version = 2
     summary = "train on altered copies of the examples too; steps unchanged"
     writes = frozenset({"augment"})
 

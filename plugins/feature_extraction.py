@@ -12,7 +12,8 @@ from tlbench import Offer, Phase, Readout, Recipe, Setup, Strategy, added
 class FeatureExtraction(Strategy):
     """Train a head on the features of the frozen model (Peters et al. 2019, arXiv:1903.05987).
 
-    The trunk runs in eval mode, so its features are computed once for all epochs; those of the test examples,
+    The trunk runs in eval mode, so the features of a published model are computed once for all epochs (a trunk that
+    another strategy changed first runs anew in every step); those of the test examples,
     and of whole texts at the budget `full`, once for all replicates. Libraries that call `model.train()` keep
     dropout in a "frozen" encoder, tlbench does not. For generation the encoder and the shared embedding and
     output matrix are frozen and the decoder's blocks learn on cached encoder states; a decoder-only model has no
@@ -25,7 +26,8 @@ class FeatureExtraction(Strategy):
         epochs: Passes of the head over the features, in multiples of fine-tuning's.
         rate: Learning rate of the head in multiples of fine-tuning's (relative steps of T5-like models keep
             theirs). For generation epochs and rates stay those of fine-tuning, since the decoder learns.
-        layers: The head reads the mean of the hidden states of so many last layers.
+        layers: The head reads the mean of the hidden states of so many last layers, each scaled to a mean square of
+            1, since many architectures normalise the last one alone.
         pooling: How one vector is made of a text: as the `model` does, `mean` or `cls`.
     """
 
@@ -71,6 +73,8 @@ class FeatureExtraction(Strategy):
             return "feature extraction of a decoder-only model has no encoder to freeze for generation"
         if offer.kind == "text-generation" and (self.layers, self.pooling) != (1, "model"):
             return "for generation the decoder reads the encoder's output: leave out layers and pooling"
+        if offer.kind in ("token-classification", "question-answering") and self.pooling != "model":
+            return "every token is read for this kind, so nothing is pooled: leave out pooling"
         if offer.family != "encoder" and self.pooling == "cls":
             return "only encoders have a first token that stands for the text: take pooling=mean"
         return None

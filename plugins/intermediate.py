@@ -34,7 +34,9 @@ class Intermediate(Strategy):
     writes = frozenset({"weights"})
 
     def __post_init__(self) -> None:
-        """Refuse too few labels to train and validate on."""
+        """Refuse several sources, and too few labels to train and validate on."""
+        if "|" in self.source:
+            raise ValueError(f"source names several tasks, {self.source!r}: give one, or take multitask")
         if self.budget and self.budget < 10:
             raise ValueError(f"budget is {self.budget}: give 0 or at least 10 labels")
 

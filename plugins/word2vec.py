@@ -37,7 +37,7 @@ class Word2Vec(Strategy):
     penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
 
     name = "word2vec"
-    version = 2
+    version = 3
     summary = "word vectors of the cell's own texts and a linear model on them"
     uses_model = False
     transfers = False

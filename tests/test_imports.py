@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, int] = {
     # contracts and values
     "tlbench": 0, "errors": 0, "canonical": 0, "task": 0, "setups": 0, "strategy": 0, "template": 0, "hookspecs": 0,
-    "holdout": 0, "declarations": 0, "files": 0,
+    "holdout": 0, "declarations": 0, "files": 0, "words": 0,
     "learned": 1,
     "model": 1, "sources": 1, "grid": 1, "toys": 1, "recipes": 1, "tables": 1, "columns": 1, "corpora": 1,
     # kinds and what is computed from their examples without a model

@@ -272,3 +272,11 @@ def test_worker_that_is_killed_costs_its_cell_alone(
     assert "exit code -9" in reasons["stumble(way=die)"]
     assert "it stumbled" in reasons["stumble"]
     assert json.loads((ran.folder / "board.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+def test_workers_know_a_teacher_that_the_command_names_by_its_folder(
+    run: Callable[..., Ran], request_of: Callable[..., Request], zoo: Callable[..., Path]
+) -> None:
+    ran = run(request_of(f"distill(teacher={zoo('decoder')},members=1)+short"), workers=2)
+    assert [record.evaluation is not None for record in ran.records] == [True, True], ran.records[0].reason

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         TokenExample,
     )
     from tlbench.template import Template
+    from tlbench.words import spaced
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,7 @@ _HOMES = {
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
     "template": ("Template",),
+    "words": ("spaced",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -131,6 +133,7 @@ __all__ = [
     "hookimpl",
     "plan",
     "run",
+    "spaced",
 ]
 
 

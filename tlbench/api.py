@@ -142,7 +142,7 @@ def _work(
     """Run the open cells in this process, or in workers; torch is imported only if there are any."""
     if not work.cells and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return []
-    spec = shop_spec(request, options, source, plugins)
+    spec = shop_spec(request, options, source, plugins, registry)
     shop = open_shop(spec, registry)
     shop.progress = reporter.progress
     alone = shop.place.world == 1
@@ -159,7 +159,9 @@ def _work(
         shop.place.close()
 
 
-def shop_spec(request: Request, options: Options, source: DataSource, plugins: PluginSpec) -> ShopSpec:
+def shop_spec(
+    request: Request, options: Options, source: DataSource, plugins: PluginSpec, registry: Registry
+) -> ShopSpec:
     """Return the shop of a run as data: workers share the cores, or take one GPU each."""
     import torch
 
@@ -170,7 +172,6 @@ def shop_spec(request: Request, options: Options, source: DataSource, plugins: P
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ShopSpec(
         plugins,
-        request.models,
         source,
         request.precision,
         "quick",
@@ -179,6 +180,7 @@ def shop_spec(request: Request, options: Options, source: DataSource, plugins: P
         max(1, cores // options.workers),
         gpus,
         options.keep_predictions,
+        registry.named,
     )
 
 

@@ -110,7 +110,7 @@ def estimate(
         elif cell.condition.title in known:
             seconds, origin = known[cell.condition.title], "records"
         else:
-            shop = shop or open_shop(ShopSpec(plugins, request.models, source, request.precision), registry)
+            shop = shop or open_shop(ShopSpec(plugins, source, request.precision), registry)
             say(f"timing {cell.condition.title}")
             try:
                 seconds, origin = _probe(cell, shop), "probe"

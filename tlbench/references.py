@@ -8,7 +8,7 @@ from tlbench.canonical import plain
 from tlbench.errors import UserError
 from tlbench.kinds import kind_named
 from tlbench.model import Architecture, Model
-from tlbench.registry import Origin, Registry, known
+from tlbench.registry import Registry, known
 from tlbench.setups import ModelRef
 from tlbench.sources import DataSource
 from tlbench.task import Task, TaskRef
@@ -59,7 +59,11 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
 
 
 def model_named(name: str, registry: Registry) -> Model:
-    """Return a registered model, or make one of a folder or a Hub id (`owner/name` or `owner/name@revision`)."""
+    """Return a registered model, or register one made of a folder or a Hub id (`owner/name`, `owner/name@revision`).
+
+    Raises:
+        UserError: there is no such model, or its name is taken by another.
+    """
     if name in registry.models:
         return registry.models[name]
     path = Path(name).expanduser()
@@ -72,13 +76,7 @@ def model_named(name: str, registry: Registry) -> Model:
         model = Model(name=name, reference=repository, revision=revision or None)
     else:
         model = known(registry.models, name, "model")
-    other = registry.models.setdefault(model.name, model)
-    if other != model:
-        raise UserError(
-            f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the "
-            "folder"
-        )
-    registry.origins["models", model.name] = Origin("given with --models")
+    registry.add_model(model)
     return model
 
 

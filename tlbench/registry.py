@@ -63,6 +63,10 @@ class Origin:
     strict: bool = False
 
 
+NAMED = Origin("named by the command")
+"""Where models come from that no plugin offers: folders and Hub ids that a command names."""
+
+
 @dataclass
 class Registry:
     """The tasks, strategies and models that this process may use, and the faults met while finding them."""
@@ -94,6 +98,26 @@ class Registry:
             UserError: the name is taken.
         """
         self._add({"tasks": [task], "strategies": [], "models": []}, origin)
+
+    def add_model(self, model: Model) -> None:
+        """Add a model that a command names by its folder or Hub id; the same one may come again.
+
+        Raises:
+            UserError: the name is taken by another.
+        """
+        other = self.models.get(model.name)
+        if other is None:
+            self._add({"tasks": [], "strategies": [], "models": [model]}, NAMED)
+        elif other != model:
+            raise UserError(
+                f"model name {model.name!r} of {model.reference!r} is already taken by {other.reference!r}: rename the "
+                "folder"
+            )
+
+    @property
+    def named(self) -> tuple[Model, ...]:
+        """Return the models that no plugin offers; a worker process must be told of them."""
+        return tuple(model for model in self.models.values() if self.origin("models", model.name) is NAMED)
 
     def _add(self, found: Mapping[str, Sequence[Any]], origin: Origin) -> None:
         for group, items in found.items():

@@ -206,11 +206,12 @@ class Readout:
     """What the head reads of the trunk.
 
     Attributes:
-        last: The mean of the hidden states of so many last blocks; 1 reads the trunk's output.
+        layers: The mean of the hidden states of so many last blocks, each scaled to a mean square of 1; 1 reads the
+            trunk's output as it is.
         pooling: `model` pools as the model was trained to, else `mean` or `cls`.
     """
 
-    last: int = 1
+    layers: int = 1
     pooling: Literal["model", "mean", "cls"] = "model"
 
 
@@ -469,7 +470,7 @@ class Mixture:
             stream in each step.
         temperature: For `draw`: streams are drawn by their sizes to the power of 1/temperature.
         weight: For `sum`: share of the target in the loss at the first step.
-        last: For `sum`: share at the last step, reached linearly.
+        last: For `sum`: share at the last step of an ordinary fine-tuning, reached linearly and then kept.
     """
 
     streams: tuple[Stream | TextStream, ...]

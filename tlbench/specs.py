@@ -16,7 +16,7 @@ from tlbench.grid import StrategyPart, StrategyRef
 from tlbench.model import Architecture
 from tlbench.recipes import setup_of
 from tlbench.registry import Registry
-from tlbench.setups import Setup
+from tlbench.setups import Setup, Stream, TextStream
 from tlbench.strategy import ExternalData, Offer, Strategy
 
 _PART = re.compile(r"([A-Za-z0-9_.-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
@@ -185,12 +185,22 @@ def resolve(parts: Sequence[Strategy], offer: Offer, model: Architecture | None)
 def idle(setup: Setup, kind: str) -> str | None:
     """Return why a Setup would do nothing of what it says, or `None`.
 
-    Where a model generates text, its decoder moves even if the encoder is frozen.
+    Where a model generates text, its decoder moves even if the encoder is frozen, and so do the streams that use it.
     """
-    mixed = [phase for phase in setup.phases if phase.mixture]
-    if mixed and kind != "text-generation" and all(phase.trainable == "head" for phase in mixed):
+    generates = kind == "text-generation"
+    rated = [phase for phase in setup.phases if phase.recipe.layer_decay != 1.0]
+    if rated and not generates and all(phase.trainable == "head" for phase in rated):
+        return "a frozen trunk has no layers whose rates could differ"
+    mixed = [(phase, phase.mixture) for phase in setup.phases if phase.mixture]
+    moving = [phase.trainable != "head" or (generates and any(map(_generates, mixture.streams)))
+              for phase, mixture in mixed]
+    if mixed and not any(moving):
         return "a frozen trunk learns nothing from what is learned beside the target"
     return None
+
+
+def _generates(beside: Stream | TextStream) -> bool:
+    return isinstance(beside, TextStream) or beside.task.kind == "text-generation"
 
 
 def unsupported(parts: Sequence[Strategy], offer: Offer) -> str | None:

@@ -8,7 +8,6 @@ right by construction: only words outside of entities and answers are edited, an
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,9 +16,11 @@ from typing import Any
 from tlbench.errors import UserError
 from tlbench.setups import Augment
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample, texts_of
+from tlbench.words import spaced
 
 Words = list[str]
-_WORD = re.compile(r"\S+")
+_TRIES = 50
+"""Draws of a copy until it differs from its original; texts of short words alone have no noisy copy."""
 
 
 @dataclass
@@ -53,7 +54,8 @@ def augmented(examples: Sequence[Example], kind: str, wanted: Augment, seed: int
         seed: Seed of the edits.
 
     Returns:
-        `copies` times as many examples; the first copies of all come first.
+        `copies` times as many examples; the first copies of all come first. A copy that would equal its original is
+        drawn again, so that of short texts at least one word is edited.
 
     Raises:
         UserError: a method has no meaning for this kind.
@@ -69,7 +71,9 @@ def augmented(examples: Sequence[Example], kind: str, wanted: Augment, seed: int
         method = wanted.methods[number % len(wanted.methods)]
         for example in examples:
             draw = Draw(random.Random(f"{seed}/{number}/{example.id}"), wanted.share, nearest, mentions)
-            made.append(replace(change(example, method, draw), id=f"{example.id}#{number + 1}"))
+            tries = (change(example, method, draw) for _ in range(_TRIES))
+            copy = next((tried for tried in tries if tried != example), example)
+            made.append(replace(copy, id=f"{example.id}#{number + 1}"))
     return tuple(made)
 
 
@@ -117,13 +121,23 @@ EDITS: Mapping[str, Callable[[Words, Draw], Words]] = {
 
 def edited(text: str, method: str, draw: Draw) -> str:
     """Return a text with its words edited; white space at both ends stays, and between words that remain."""
-    found = list(_WORD.finditer(text))
+    found = _words(text)
     if not found:
         return text
-    words = EDITS[method]([match.group() for match in found], draw)
-    gaps = [text[a.end() : b.start()] for a, b in pairwise(found)]
+    words = EDITS[method]([text[start:end] for start, end in found], draw)
+    gaps = [text[a[1] : b[0]] for a, b in pairwise(found)]
     pieces = [piece for pair in zip(words, gaps[: len(words) - 1], strict=False) for piece in pair]
-    return text[: found[0].start()] + "".join([*pieces, words[-1]]) + text[found[-1].end() :]
+    return text[: found[0][0]] + "".join([*pieces, words[-1]]) + text[found[-1][1] :]
+
+
+def _words(text: str) -> list[tuple[int, int]]:
+    """Return where the words of a text begin and end."""
+    edges, at = [], 0
+    for word in spaced(text).split():
+        start = text.index(word, at)
+        at = start + len(word)
+        edges.append((start, at))
+    return edges
 
 
 # --- examples of each kind ------------------------------------------------------------------------------------------
@@ -227,7 +241,7 @@ def neighbours(texts: Sequence[str], size: int = 50, nearest: int = 3, least: in
     """
     import numpy as np
 
-    rows = [_WORD.findall(text) for text in texts]
+    rows = [spaced(text).split() for text in texts]
     counts: dict[str, int] = {}
     for word in (word for row in rows for word in row):
         counts[word] = counts.get(word, 0) + 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tlbench import registry as plugins
 from tlbench.errors import UserError
 from tlbench.grid import PrecisionPolicy
+from tlbench.model import Model
 from tlbench.registry import Origin, Registry
 from tlbench.sources import DataSource
 
@@ -60,10 +61,9 @@ def plugin_spec(
 
 @dataclass(frozen=True)
 class ShopSpec:
-    """A shop as data, so that worker processes can open the same one."""
+    """A shop as data, so that worker processes can open the same one; `named` are the models that no plugin offers."""
 
     plugins: PluginSpec
-    models: tuple[str, ...]
     source: DataSource
     policy: PrecisionPolicy = "auto"
     tier: str = "quick"
@@ -72,6 +72,7 @@ class ShopSpec:
     threads: int = 1
     gpus: tuple[str, ...] = ()
     keep_predictions: bool = True
+    named: tuple[Model, ...] = ()
 
 
 def open_registry(spec: PluginSpec) -> Registry:
@@ -101,14 +102,13 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     from tlbench.cells import Shop
     from tlbench.engine.place import Place
     from tlbench.engine.precision import choose
-    from tlbench.references import model_named
 
     quiet()
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
     registry = registry or open_registry(spec.plugins)
-    for name in spec.models:
-        model_named(name, registry)
+    for model in spec.named:
+        registry.add_model(model)
     place = Place()
     precision = place.from_first(choose(spec.policy, place.device, spec.source.cache) if place.rank == 0 else None)
     return Shop(registry, spec.source, place, precision, spec.tier, spec.command, spec.workers, spec.keep_predictions)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import Example, LearnerModel, Prediction, Shared, TextExample, TokenExample
+from tlbench import Example, LearnerModel, Prediction, Shared, TextExample, TokenExample, spaced
 
 from .texts import Classifier, Regressor
 
@@ -60,9 +60,8 @@ class Vectors:
             self.rows = {word: made.wv[word].astype(np.float64) for word in made.wv.index_to_key}
 
     def of(self, words: Sequence[str]) -> Array:
-        """Return the vectors of words, (words, width)."""
-        nothing = np.zeros(self.width)
-        return np.array([self.rows.get(word.lower(), nothing) for word in words]).reshape(len(words), self.width)
+        """Return the vectors of words, (words, width); `U.S.` is the mean of its parts."""
+        return np.array([self.mean(word) for word in words]).reshape(len(words), self.width)
 
     def mean(self, text: str) -> Array:
         """Return the mean vector of a text's known words, (width,); zeros without any."""
@@ -71,8 +70,8 @@ class Vectors:
 
 
 def tokens(text: str) -> list[str]:
-    """Return the words and punctuation marks of a text in lower case."""
-    return _TOKEN.findall(text.lower())
+    """Return the words and punctuation marks of a text in lower case; a Chinese character is a word."""
+    return _TOKEN.findall(spaced(text.lower()))
 
 
 def _fixed_hash(text: str) -> int:

@@ -216,7 +216,7 @@ class _Training:
         step = 0
         while step < self.total:
             step += 1
-            turns = [Turn(i, next(batches[i]), share) for i, share in self.mixer.turns(step, self.total)]
+            turns = [Turn(i, next(batches[i]), share) for i, share in self.mixer.turns(step, self.usual)]
             loss = self._step(step, turns)
             recent += [] if loss is None else [loss]
             if (step % self.every == 0 or step == self.total) and not self._evaluate(step, recent):

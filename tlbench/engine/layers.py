@@ -103,13 +103,16 @@ def tie(trunk: nn.Module, distinct: int) -> None:
 
     Args:
         trunk: The trunk.
-        distinct: Runs of each stack; at most the number of its blocks.
+        distinct: Runs of each stack.
 
     Raises:
-        UnsupportedError: the architecture has no list of blocks.
+        UnsupportedError: the architecture has no list of blocks, or none has more of them than runs.
     """
     if not stacks(trunk):
         layer_groups(trunk)
+    most = max(len(trunk.get_submodule(name)) for name in stacks(trunk))  # type: ignore[arg-type]
+    if most <= distinct:
+        raise UnsupportedError(f"the model's stacks have at most {most} blocks, so {distinct} distinct ones tie none")
     for name in stacks(trunk):
         blocks: Any = trunk.get_submodule(name)
         runs = min(distinct, len(blocks))

@@ -68,7 +68,8 @@ class Machine(nn.Module):
         if self.last == 1:
             states: torch.Tensor = self.trunk(**given).last_hidden_state
             return states
-        return torch.stack(self.trunk(**given, output_hidden_states=True).hidden_states[-self.last :]).mean(0)
+        inner = self.trunk(**given, output_hidden_states=True).hidden_states[-self.last :]
+        return torch.stack([nn.functional.rms_norm(each.float(), each.shape[-1:]) for each in inner]).mean(0)
 
     def train(self, mode: bool = True) -> Machine:
         """Switch dropout on; a trunk of which only the head is trained stays in eval mode.
@@ -135,12 +136,12 @@ def build(
     if setup.adapters:
         sizes["params_merged"] = _size(trunk)
     readout = setup.readout or Readout()
-    if readout.last > getattr(trunk.config, "num_hidden_layers", 1):
-        raise UserError(f"model {source.model.name!r} has fewer than {readout.last} blocks to read: ask for fewer")
+    if readout.layers > getattr(trunk.config, "num_hidden_layers", 1):
+        raise UserError(f"model {source.model.name!r} has fewer than {readout.layers} blocks to read: ask for fewer")
     form = FORMS[kind](_frame(trunk, tokenizer, source, setup.phases[0].recipe, labels, readout))
     for adapter in setup.adapters:
         trunk = add_adapter(trunk, adapter, source.architecture.model_type, seeds["adapters"])
-    machine = Machine(trunk, form, seeds["head"], readout.last)
+    machine = Machine(trunk, form, seeds["head"], readout.layers)
     machine.teacher = setup.teacher
     head = 0 if machine.head is None else _size(machine.head)
     machine.sizes = {name: size + head for name, size in sizes.items()}

@@ -19,6 +19,7 @@ from tlbench.kinds import kind_of
 from tlbench.setups import Checkpoint
 from tlbench.stages.store import Arrays
 from tlbench.task import Example, texts_of
+from tlbench.words import spaced
 
 State = dict[str, torch.Tensor]
 UPSTREAM = StrategyRef("upstream", (), True, "labeled")
@@ -40,10 +41,10 @@ def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData,
     """Draw the source's labels, none of whose texts nearly repeats a test text of the target; also how many went.
 
     Texts are compared as the embedded split map compares them: word 5-grams, Jaccard similarity of 0.7 or more; short
-    texts must have the same words.
+    texts must have the same words. A character of a script without spaces is a word.
 
     Raises:
-        UserError: the budget asks for more labels than the source has.
+        UserError: the budget asks for more labels than the source has, or none is left.
     """
     drawn = cell_data(cell, data)
     if data is target.task:
@@ -51,14 +52,21 @@ def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData,
     held_out = [text for example in target.test for text in texts_of(example)]
     train, validation = (_without(part, held_out) for part in (drawn.train, drawn.validation))
     left_out = len(drawn.train) + len(drawn.validation) - len(train) - len(validation)
+    if not train:
+        raise UserError(f"source {cell.condition.task.name!r} has no training label left: the texts of all {left_out} "
+                        "nearly repeat test texts of the target; name another")
     return CellData(train, validation, (), data), left_out
 
 
 def _without(examples: Sequence[Example], texts: Sequence[str]) -> tuple[Example, ...]:
     """Return the examples of which no text nearly repeats one of the others."""
     own = [(place, text) for place, example in enumerate(examples) for text in texts_of(example)]
-    known = {place for (place, _), hit in zip(own, shadowed([text for _, text in own], texts), strict=True) if hit}
+    known = {place for (place, _), hit in zip(own, _repeated([text for _, text in own], texts), strict=True) if hit}
     return tuple(example for place, example in enumerate(examples) if place not in known)
+
+
+def _repeated(texts: Sequence[str], of: Sequence[str]) -> list[bool]:
+    return shadowed([spaced(text) for text in texts], [spaced(text) for text in of])
 
 
 def made_from(cell: Cell, data: CellData, numerics: str) -> dict[str, Any]:
