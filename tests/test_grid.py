@@ -267,3 +267,13 @@ def test_streams_differ_by_purpose_budget_and_replicate_but_not_by_strategy() ->
     }
     assert len(seeds) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_parts_are_taken_out_of_what_tunes_a_pre_trained_model_alone(
+    registry: Registry, source: DataSource, zoo: Callable[..., Path]
+) -> None:
+    """What starts from random weights is another method without its part, and the board compares it with nothing."""
+    strategies = ("linear", "scratch+distill", "augment+self-pretrain", "augment+lora")
+    request = Request(("toy-topic",), strategies, (str(zoo("encoder")),), replicates=1, ablate=True)
+    names = [cell.condition.strategy.name for cell in make_plan(request, registry, source).cells]
+    assert names == ["linear", "scratch+distill", "augment+self-pretrain", "augment+lora", "lora", "augment"]

@@ -183,12 +183,12 @@ def test_model_free_setup_has_no_phase(shelf: Registry) -> None:
     assert setup.learner.name == "floor"
 
 
-def test_ablations_leave_out_each_part_of_what_transfers(shelf: Registry) -> None:
-    texts = ("floor", "scratch", "lora", "augment+lora(rank=4)", "finetune")
-    made = specs.with_ablations([specs.parse_strategy(text, shelf) for text in texts], shelf)
-    assert [specs.label(parts) for parts in made] == [
-        "floor", "scratch", "lora", "finetune", "augment+lora(rank=4)", "lora(rank=4)", "augment"
-    ]
+def test_rests_are_what_each_part_leaves(shelf: Registry) -> None:
+    def labels(text: str) -> list[str]:
+        return [specs.label(parts) for parts in specs.rests(specs.parse_strategy(text, shelf), shelf)]
+
+    assert labels("augment+lora(rank=4)") == ["lora(rank=4)", "augment"]
+    assert labels("lora") == ["finetune"]
 
 
 def test_seed_of_finetuning_redraws_every_stream_and_no_key_without_it(shelf: Registry) -> None:

@@ -219,7 +219,7 @@ class Asked(TypedDict, total=False):
         text: Column of the text in `data`; so `text_pair`, `label`, and `kind` for the task's kind.
         sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
         label_noise: Share of the training and validation labels that is made wrong.
-        ablate: Run each strategy once more without each of its parts.
+        ablate: Run each strategy that tunes pre-trained weights once more without each of its parts.
     """
 
     strategies: str | Sequence[str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import get_args
 
 from tlbench.errors import UserError
-from tlbench.grid import Cell, Condition, PrecisionPolicy, StrategyRef
+from tlbench.grid import Cell, Condition, PrecisionPolicy
 from tlbench.model import Architecture, Model
 from tlbench.noise import reason_against
 from tlbench.offers import offer_of
@@ -15,7 +15,7 @@ from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
 from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
-from tlbench.specs import idle, parse_strategy, resolve, strategy_ref, unsupported, with_ablations
+from tlbench.specs import idle, parse_strategy, resolve, rests, strategy_ref, unsupported
 from tlbench.strategy import Offer, Strategy
 from tlbench.task import Budget, Task, TaskRef
 
@@ -37,8 +37,8 @@ class Request:
         sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
             task that the model can learn of `suite` and of further plugins. Empty leaves what the strategies say.
         label_noise: Share of each task's training and validation labels that is made wrong, from 0 to below 1.
-        ablate: Run each strategy with transfer once more without each of its parts, so that the board can say what
-            the part adds; without its only part a strategy is plain fine-tuning.
+        ablate: Run each strategy that tunes pre-trained weights once more without each of its parts, so that the board
+            can say what the part adds; without its only part a strategy is plain fine-tuning.
     """
 
     tasks: tuple[str, ...] = ("all",)
@@ -95,8 +95,6 @@ def make_plan(request: Request, registry: Registry, source: DataSource) -> Plan:
     # Wrong names show before any data are read.
     strategies = _with_sources([parse_strategy(text, registry) for text in dict.fromkeys(request.strategies)],
                                request, registry)
-    if request.ablate:
-        strategies = with_ablations(strategies, registry)
     models = [model_named(name, registry) for name in request.models]
     for model in models:
         _architecture(model, architectures, source, unavailable)
@@ -131,14 +129,23 @@ def _conditions(
     """Yield the conditions of a task, each with the reason why it has no meaning, or `None`."""
     task_id = task_ref(task, registry, source)
     for parts in strategies:
-        strategy = strategy_ref(parts, registry)
         for model in models if any(part.uses_model for part in parts) else [None]:
             architecture = architecture_of(model) if model else None
             if model and not architecture:
                 continue
             for budget in request.budgets or (task.default_budget,):
                 offer = offer_of(task, architecture, budget, registry, source)
-                yield _condition(task_id, model, architecture, parts, strategy, offer, request, registry)
+                made = _condition(task_id, model, architecture, parts, offer, request, registry)
+                yield made
+                for rest in rests(parts, registry) if request.ablate and _tunes(made[0]) else ():
+                    yield _condition(task_id, model, architecture, rest, offer, request, registry)
+
+
+def _tunes(condition: Condition) -> bool:
+    """Return whether a condition trains a pre-trained model; of others nothing can be taken out (`boards/parts.py`)."""
+    setup = condition.setup
+    neural = condition.model is not None and setup.learner.name == "neural"
+    return neural and condition.strategy.transfers and not setup.at_random
 
 
 def _check_numbers(request: Request) -> None:
@@ -235,11 +242,11 @@ def _condition(
     model: Model | None,
     architecture: Architecture | None,
     parts: Sequence[Strategy],
-    ref: StrategyRef,
     offer: Offer,
     request: Request,
     registry: Registry,
 ) -> tuple[Condition, str | None]:
+    ref = strategy_ref(parts, registry)
     try:
         setup = resolve(parts, offer, architecture)
         reason = unsupported(parts, offer) or idle(setup, offer.kind)

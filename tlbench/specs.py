@@ -123,23 +123,14 @@ def _hints(cls: type[Strategy]) -> dict[str, Any]:
         return {}
 
 
-def with_ablations(
-    strategies: Sequence[tuple[Strategy, ...]], registry: Registry
-) -> list[tuple[Strategy, ...]]:
-    """Return the strategies and, behind each one that transfers by the neural loop, what is left without each part.
+def rests(parts: tuple[Strategy, ...], registry: Registry) -> list[tuple[Strategy, ...]]:
+    """Return what is left of a composition without each of its parts; of a single one plain fine-tuning is.
 
     Raises:
-        UserError: plain fine-tuning, which is what is left of a single part, is not installed.
+        UserError: plain fine-tuning is not installed.
     """
-    made: dict[str, tuple[Strategy, ...]] = {}
-    for parts in strategies:
-        made.setdefault(label(parts), parts)
-        if not all(part.uses_model and part.transfers and "learner" not in part.writes for part in parts):
-            continue
-        for place in range(len(parts)):
-            rest = (*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry)
-            made.setdefault(label(rest), rest)
-    return list(made.values())
+    return [(*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry)
+            for place in range(len(parts))]
 
 
 def label(parts: Sequence[Strategy]) -> str:

@@ -161,7 +161,7 @@ def test_frozen_trunk_has_no_dropout_beside_streams_that_share_it(
     beside = nn.Sequential(trunk, nn.Dropout())
     joint = Joint([machine, beside])
     for trainable in ("head", "all"):
-        machine.release(trainable)  # type: ignore[arg-type]
+        machine.release(trainable)
         joint.train()
         still = trainable == "head"
         assert any(module.training for module in frozen.modules()) is not still
