@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy
+from tlbench import Continued, Offer, Pretrained, Random, Setup, Strategy, added
 
 
 class _Reads(Strategy):
     """A strategy that starts from weights which have read unlabelled text."""
 
     tokens: int
+    redraw: bool
     external_data = "unlabeled"
     writes = frozenset({"weights"})
 
@@ -25,7 +26,7 @@ class _Reads(Strategy):
             return setup
         further, fresh = offer.reading
         recipe = replace(fresh if isinstance(start, Random) else further, tokens=self.tokens)
-        return replace(setup, weights=Continued(start, corpus, offer.corpora.get(corpus, {}), recipe))
+        return replace(setup, weights=Continued(start, corpus, offer.corpora.get(corpus, {}), recipe, not self.redraw))
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class TaskAdaptive(_Reads):
 
     Attributes:
         tokens: Tokens read.
+        redraw: Read anew for each replicate, with a seed of its own.
     """
 
     tokens: int = 500_000
+    redraw: bool = added(False)
 
     name = "tapt"
     summary = "pre-train further on the task's unlabelled training text, then fine-tune"
@@ -65,9 +68,11 @@ class DomainAdaptive(_Reads):
 
     Attributes:
         tokens: Tokens read.
+        redraw: Read anew for each replicate, with a seed of its own.
     """
 
     tokens: int = 2_000_000
+    redraw: bool = added(False)
 
     name = "dapt"
     summary = "pre-train further on the domain's unlabelled text, then fine-tune"
@@ -96,9 +101,11 @@ class SelfPretrain(_Reads):
 
     Attributes:
         tokens: Tokens read.
+        redraw: Read anew for each replicate, with a seed of its own.
     """
 
     tokens: int = 1_000_000
+    redraw: bool = added(False)
 
     name = "self-pretrain"
     version = 2

@@ -107,6 +107,7 @@ def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
     ("feature-extraction(layers=0)", "layers must be 1 or more"),
     ("gradual-unfreeze(share=2)", "share is 2.0: give a number above 0 and at most 1"),
     ("intermediate(budget=3)", "budget is 3: give 0 or at least 10 labels"),
+    ("intermediate(source=sst2|stsb)", "source names several tasks, 'sst2|stsb': give one, or take multitask"),
     ("scratch(cap=0.5)", "cap must be 1 or more"),
     ("lora(alpha=True)", "field 'alpha' is True, but it takes a float"),
     ("probe(names=a)", "field 'names' is 'a', but it takes a tuple"),

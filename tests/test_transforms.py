@@ -121,3 +121,23 @@ def test_entities_are_needed_to_exchange_them() -> None:
     example = TextExample("a", "some text", "x")
     with pytest.raises(UserError, match="entities"):
         augmented((example,), "text-classification", Augment(("mention",), 1, 0.5), seed=0)
+
+
+@pytest.mark.parametrize("method", ["dropout", "swap", "noise"])
+def test_copies_of_short_texts_are_altered_too(method: str) -> None:
+    examples = tuple(TextExample(str(i), f"words number {i} here", "x") for i in range(40))
+    copies = augmented(examples, "text-classification", Augment((method,), 1, 0.1), seed=0)
+    assert all(copy.text != example.text for copy, example in zip(copies, examples, strict=True))
+    few = ("a b c", "") if method == "noise" else ("one", "")  # nothing here can be edited, so they stay
+    assert [c.text for c in augmented(tuple(TextExample(t, t, "x") for t in few), "text-classification",  # type: ignore[union-attr]
+                                      Augment((method,), 1, 0.1), seed=0)] == list(few)
+
+
+def test_characters_of_scripts_without_spaces_are_words() -> None:
+    text = "\u8fd9\u90e8\u7535\u5f71 ok \u975e\u5e38\u597d\u770b"
+    lost = edited(text, "dropout", draw(0.3))
+    assert 2 < len(lost) < len(text)
+    assert set(lost) <= set(text)
+    swapped = edited(text, "swap", draw(0.5))
+    assert (sorted(swapped), "ok" in swapped, swapped != text) == (sorted(text), True, True)
+    assert edited(text, "noise", draw(0.999)) == text

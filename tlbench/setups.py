@@ -146,12 +146,14 @@ class Continued:
             that the strategy was offered.
         identity: What pins the rows of an offered corpus.
         recipe: How it is read.
+        shared: Whether all replicates start from one checkpoint; else replicate r reads with r added to the seed.
     """
 
     start: Pretrained | Random
     corpus: str
     identity: Mapping[str, Any]
     recipe: Pretraining
+    shared: bool = added(True)
 
 
 Weights = Pretrained | Random | Checkpoint | Continued

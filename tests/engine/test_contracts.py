@@ -82,7 +82,7 @@ def mixed(mixture: Mixture) -> Phase:
 def test_every_option_of_a_specification_reaches_the_setup(text: str, expected: Setup, registry: Registry) -> None:
     (strategy,) = specs.parse_strategy(text, registry)
     assert strategy.prepare(Setup(), OFFER) == expected
-    assert type(strategy)().prepare(Setup(), OFFER) != expected  # no value of the test is a default
+    assert type(strategy)().prepare(Setup(), OFFER) != expected  # which its defaults do not give
 
 
 # --- machines -------------------------------------------------------------------------------------------------------

@@ -62,8 +62,10 @@ def test_student_learns_from_its_own_kind(kind: str, family: str, cell_of: Calla
 
 
 def test_teachers_of_another_tokenizer_teach_classes_and_tags_but_no_answers(
-    zoo: Callable[..., Path], shop: Shop
+    zoo: Callable[..., Path], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taught, lesson = [], neural.lesson
+    monkeypatch.setattr(neural, "lesson", lambda cell, *given: taught.append(cell) or lesson(cell, *given))  # type: ignore[func-returns-value]
     names = tuple(str(zoo(family)) for family in ("encoder", "decoder"))
     status = {}
     for task in ("toy-topic", "toy-names", "toy-where"):
@@ -76,6 +78,7 @@ def test_teachers_of_another_tokenizer_teach_classes_and_tags_but_no_answers(
     assert status["toy-names"][0] in ("ok", "collapsed"), status
     assert status["toy-where"][0] == "unsupported"
     assert "one tokenizer" in str(status["toy-where"][1])
+    assert [cell.condition.task.name for cell in taught] == ["toy-topic", "toy-names"]  # known before one is trained
 
 
 def test_teachers_differ_in_their_streams_and_see_the_cells_own_labels(

@@ -23,8 +23,10 @@ from tlbench.planning import Plan
 from tlbench.setups import Random
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
+TYING = {"parameter-sharing": "parameter-sharing(distinct=1)"}
+"""Strategies whose default does nothing to models of two blocks."""
 STRATEGIES = [
-    cls.name for cls in tlbench_plugins.tlbench_strategies()
+    TYING.get(cls.name, cls.name) for cls in tlbench_plugins.tlbench_strategies()
     if cls.uses_model and cls.external_data == "none" and not cls.writes & {"learner", "teacher"}
 ]
 """Every built-in strategy that learns from the cell's own labels alone; `test_matrix` knows where the others run."""

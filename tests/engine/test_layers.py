@@ -17,8 +17,9 @@ from tlbench.engine.fit import Job, fit
 from tlbench.engine.layers import layer_groups, stacks, tie
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
+from tlbench.errors import UnsupportedError
 from tlbench.grid import Cell
-from tlbench.setups import FixedSteps, Phase, Random, Recipe, Setup, Ties
+from tlbench.setups import FixedSteps, Phase, Random, Readout, Recipe, Setup, Ties
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
 SEEDS = {"init": 1, "head": 2, "adapters": 3, "order": 4, "dropout": 5}
@@ -176,3 +177,19 @@ def _phase(steps: int, family: str = "encoder") -> Phase:
 def _job(machine: Machine, toys: ModuleType, phase: Phase, kind: str = "text-classification") -> Job:
     train = machine.form.encode(toys.examples(toys.KINDS[kind], 24))
     return Job(train, replace(train, examples=0), phase, True, SEEDS, "fp32", phase.recipe.batch_size)
+
+
+def test_layers_read_count_alike_whatever_their_scale(machine_of: Callable[..., Machine], toys: ModuleType) -> None:
+    """Of T5-like models only the last hidden state is normalised: the one below is many times as large."""
+    machine = machine_of("text-classification", "encoder-decoder", Setup(readout=Readout(layers=2)))
+    batch = machine.form.encode(toys.examples("toy-topic", 4)).batch([0, 1, 2, 3], torch.device("cpu"))
+    given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    machine.eval()
+    below, last = machine.trunk(**given, output_hidden_states=True).hidden_states[-2:]
+    unit = [state / state.square().mean(-1, keepdim=True).sqrt() for state in (below, last)]
+    assert torch.allclose(machine.hidden(batch), (unit[0] + unit[1]) / 2, atol=1e-4)
+
+
+def test_ties_that_would_tie_nothing_are_refused(machine_of: Callable[..., Machine]) -> None:
+    with pytest.raises(UnsupportedError, match="at most 2 blocks, so 2 distinct ones tie none"):
+        machine_of("text-classification", "encoder", Setup(ties=Ties(2)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
+from tlbench.canonical import canonical_json
 from tlbench.cells import Shop, run_cell
 from tlbench.engine import reading
 from tlbench.engine.families import Source
@@ -23,8 +25,6 @@ COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder
 @pytest.fixture(autouse=True)
 def short_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read rows that the tiny models can hold."""
-    from dataclasses import replace
-
     read = reading.pretrained
     monkeypatch.setattr(reading, "pretrained", lambda texts, start, recipe, desk: read(
         texts, start, replace(recipe, length=40, batch=4), desk))
@@ -114,3 +114,14 @@ def test_answers_are_not_read() -> None:
 def test_domain_of_other_tasks_is_unknown(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of("text-classification", "encoder", "dapt")
     assert list(plan.unsupported.values()) == ["no unlabelled text of this task's domain is known here"]
+
+
+def test_reading_is_shared_over_replicates_unless_redrawn(cell_of: Callable[..., Cell], shop: Shop) -> None:
+    shared = cell_of("text-classification", "encoder", "self-pretrain(tokens=800)+short")
+    redrawn = cell_of("text-classification", "encoder", "self-pretrain(tokens=800,redraw=True)+short")
+    assert '"shared"' not in canonical_json(shared.condition.setup.weights)  # keys from before stay
+    stages = [run_cell(replace(cell, replicate=r), shop).facts["training"]["upstream"][0]
+              for cell in (shared, redrawn) for r in (0, 1)]
+    assert len({one["stage"] for one in stages[:3]}) == 1  # the first redrawn one is the shared one
+    assert stages[3]["stage"] != stages[0]["stage"]
+    assert [one["shared"] for one in stages] == [True, True, False, False]

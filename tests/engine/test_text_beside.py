@@ -46,15 +46,27 @@ def test_text_is_learned_beside_every_part_of_a_model(
     assert outcome.facts["strategy"]["external_data"] == "unlabeled"
 
 
-@pytest.mark.parametrize("strategy", ["hybrid-text+feature-extraction", "feature-extraction+hybrid-text"])
-def test_frozen_trunk_is_refused_before_launch(strategy: str, plan_of: Callable[..., Any]) -> None:
-    plan = plan_of("text-classification", "encoder", strategy)
-    assert list(plan.unsupported.values()) == ["a frozen trunk learns nothing from what is learned beside the target"]
+@pytest.mark.parametrize(("strategy", "kind", "family", "reason"), [
+    ("hybrid-text+feature-extraction", "text-classification", "encoder", "learned beside the target"),
+    ("feature-extraction+hybrid-text", "text-classification", "encoder", "learned beside the target"),
+    ("feature-extraction+hybrid(source=toy-topic)", "text-generation", "encoder-decoder", "learned beside the target"),
+    ("feature-extraction+hybrid-text", "text-generation", "encoder-decoder", None),  # the decoder learns
+    ("finetune(layer_decay=0.5)+feature-extraction", "text-classification", "encoder", "whose rates could differ"),
+    ("finetune(layer_decay=0.5)+lp-ft", "text-classification", "encoder", None),
+    ("feature-extraction(pooling=mean)", "token-classification", "encoder", "nothing is pooled"),
+    ("feature-extraction(pooling=mean)", "text-classification", "encoder", None),
+])
+def test_what_would_change_nothing_is_refused_before_launch(
+    strategy: str, kind: str, family: str, reason: str | None, plan_of: Callable[..., Any]
+) -> None:
+    reasons = list(plan_of(kind, family, strategy).unsupported.values())
+    assert [text for text in reasons if reason and reason in text] == reasons
+    assert bool(reasons) == bool(reason)
 
 
 @pytest.mark.parametrize("strategy", [
     "lp-ft+hybrid-text(tokens=2000)", "hybrid-text(tokens=2000)+lp-ft", "lora+hybrid-text(tokens=2000)",
-    "scratch+hybrid-text(tokens=2000)", "parameter-sharing+hybrid-text(tokens=2000)",
+    "scratch+hybrid-text(tokens=2000)", "parameter-sharing(distinct=1)+hybrid-text(tokens=2000)",
     "scratch-small+hybrid-text(tokens=2000)",
 ])
 @pytest.mark.parametrize(("kind", "family"), [

@@ -142,6 +142,21 @@ def test_target_texts_are_left_out_of_the_source(cell_of: Callable[..., Cell], s
     assert {row.id for row in rows} - {e.id for e in (*drawn.train, *drawn.validation)} == {"s3", "s7", "near"}
     with pytest.raises(UserError, match="target itself"):
         source_data(cell, source, CellData((), (), (), source))
+    with pytest.raises(UserError, match="no training label left: the texts of all 40 nearly repeat test texts"):
+        source_data(cell, source, CellData((), (), rows, TaskData((), (), rows, ("a",), ("a",), {}, {})))
+
+
+def test_texts_without_spaces_are_compared_by_their_characters(cell_of: Callable[..., Cell]) -> None:
+    cell = cell_of("text-classification", "encoder", "finetune")
+    text = "".join(chr(0x4E00 + 7 * i) for i in range(49))
+    near, far = text[:24] + "\u9fa5" + text[25:], text[::-1]
+    rows = (TextExample("near", near, "a"), TextExample("far", far, "b"))
+    rows += tuple(TextExample(f"s{i}", f"text number {i}", "ab"[i % 2]) for i in range(38))
+    held = (TextExample("test", text, "a"),)
+    drawn, left_out = source_data(cell, TaskData(rows, (), (), ("a", "b"), ("a", "b"), {}, {}),
+                                  CellData((), (), held, TaskData((), (), held, ("a",), ("a",), {}, {})))
+    assert left_out == 1
+    assert {row.id for row in rows} - {e.id for e in (*drawn.train, *drawn.validation)} == {"near"}
 
 
 @pytest.mark.parametrize(("family", "inner", "whole"), [

@@ -16,6 +16,7 @@ from tlbench.engine.encoding import Encoded, Floats, Ragged
 from tlbench.engine.forms import stacked
 from tlbench.engine.predict import raw_rows
 from tlbench.grid import Cell
+from tlbench.setups import Teacher
 from tlbench.stages.store import Arrays
 from tlbench.task import Example, GenerationExample
 
@@ -80,7 +81,7 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         "asked": digest(list(examples)),
         "copies": cell.condition.setup.augment,
         "model": above.condition.model,
-        "teacher": replace(teacher, weight=0.0),  # what they say does not depend on how much it counts
+        "teacher": _speaking(teacher, above.condition.task.kind),
         "budget": above.condition.budget,
         "replicate": cell.replicate,
         "numerics": bench.numerics,
@@ -94,6 +95,11 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         rows = Ragged(np.array(arrays["flat"]), np.asarray(arrays["starts"], dtype=np.int64))
         soft = tuple(np.asarray(rows.row(i), dtype=np.float32) for i in range(len(rows.lengths)))
     return Lesson(digest(key, 16), soft, texts, seconds, 0.0 if there else seconds)
+
+
+def _speaking(teacher: Teacher, kind: str) -> Teacher:
+    """Return a teacher without what it says the same without: how much it counts and, of texts, the softness."""
+    return replace(teacher, weight=0.0, temperature=1.0 if kind == "text-generation" else teacher.temperature)
 
 
 def _asked(

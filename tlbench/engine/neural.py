@@ -15,11 +15,13 @@ from tlbench.canonical import digest
 from tlbench.data import CellData
 from tlbench.engine.bench import Bench
 from tlbench.engine.distillation import Lesson, lesson
-from tlbench.engine.families import Source
+from tlbench.engine.families import Source, load_tokenizer
 from tlbench.engine.place import AgreedMemoryError, out_of_memory
 from tlbench.engine.reading import read, title_of
+from tlbench.engine.spans import ONE_TOKENIZER
 from tlbench.engine.trained import Before, Trained, copies, train
 from tlbench.engine.upstream import made_from, opened, source_cell, source_data, stored, validation_score
+from tlbench.errors import UnsupportedError
 from tlbench.grid import Cell
 from tlbench.learned import Learned, Used
 from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Random, Setup
@@ -54,7 +56,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     reading = _read(cell, data, source, bench)
     if reading:
         used, source = [*used, reading[0]], reading[1]
-    given = _lesson(cell, data, bench, micro)
+    given = _lesson(cell, data, source, bench, micro)
     done = train(cell, data, source, bench, micro, Before(state, given, probe=state is not None))
     bench.clock.lap("train")
     if done.predictors:
@@ -83,18 +85,29 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     if not isinstance(start, Continued):
         return None
     began = time.perf_counter()
-    made, model, texts = read(start, data.task, source, bench)
+    seed = start.recipe.seed + (0 if start.shared else cell.replicate)
+    drawn = replace(start, recipe=replace(start.recipe, seed=seed))
+    made, model, texts = read(drawn, data.task, source, bench)
     bench.clock.lap("upstream")
     spent = min(made.seconds, time.perf_counter() - began)
     title = title_of(start.corpus, isinstance(start.start, Random), source, cell.condition.task)
-    used = Used(title, stage=made.folder.name[:16], shared=True, seconds=made.seconds, spent=spent)
+    used = Used(title, stage=made.folder.name[:16], shared=start.shared, seconds=made.seconds, spent=spent)
     return used, model, texts
 
 
-def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | None:
-    """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers."""
-    if cell.condition.setup.teacher is None:
+def _lesson(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Lesson | None:
+    """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers.
+
+    Raises:
+        UnsupportedError: answers are to be taught by a model with another tokenizer; known before it is trained.
+    """
+    teacher = cell.condition.setup.teacher
+    if teacher is None:
         return None
+    if teacher.model is not None and cell.condition.task.kind == "question-answering":
+        other = bench.model(teacher.model, cell.condition.task.kind)
+        if load_tokenizer(source).get_vocab() != load_tokenizer(other).get_vocab():
+            raise UnsupportedError(ONE_TOKENIZER)
     own = replace(data, test=())  # teachers have no test split to look at
 
     def teach(above: Cell, member: int) -> Trained:

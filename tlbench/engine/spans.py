@@ -17,6 +17,7 @@ from tlbench.task import QuestionExample, Span
 
 LONGEST_ANSWER = 96
 """Tokens that a predicted answer may have."""
+ONE_TOKENIZER = "answers can only be distilled between models with one tokenizer: take a teacher with the student's"
 
 
 class SpanForm(Form):
@@ -105,9 +106,7 @@ class SpanForm(Form):
             UnsupportedError: the teachers cut the texts into other windows or tokens than the student.
         """
         if [len(row) for row in taught] != encoded.tokens.lengths.tolist():
-            raise UnsupportedError(
-                "answers can only be distilled between models with one tokenizer: take a teacher with the student's"
-            )
+            raise UnsupportedError(ONE_TOKENIZER)
         return super().learns(encoded, taught)
 
     def soft_loss(self, scores: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
