@@ -25,7 +25,7 @@ from tlbench import (
     spaced,
 )
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|[^\W_]+")
 _STOP = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?![a-z])|(?<=[\u3002\uff01\uff1f])|\n+")
 
 
@@ -142,7 +142,7 @@ class LeadOrCopy(LearnerModel):
 
 
 def words(text: str) -> list[str]:
-    """Return lower-case words; each character of a script without spaces is a word."""
+    """Return lower-case words; each Chinese, Japanese or Korean character is a word."""
     return _WORD.findall(spaced(text.lower()))
 
 

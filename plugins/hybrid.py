@@ -43,7 +43,7 @@ class Hybrid(_Weighted):
     Attributes:
         source: Source task; `auto` takes the task of the target's suite with most labels.
         weight: Share of the target at the first step.
-        last: Share of the target at the last step.
+        last: Share of the target at the last step of an ordinary fine-tuning.
     """
 
     source: str = "auto"
@@ -79,7 +79,7 @@ class HybridText(_Weighted):
 
     Attributes:
         weight: Share of the target at the first step.
-        last: Share of the target at the last step.
+        last: Share of the target at the last step of an ordinary fine-tuning.
         corpus: `task` is the target's whole training side, `domain` the text of its domain.
         tokens: Tokens of text to draw from, about.
     """

@@ -52,10 +52,10 @@ class Linear(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        if min(*self.costs, *self.penalties, *self.span_penalties) <= 0 or min(self.epochs, self.longest) < 1:
-            raise ValueError("costs and penalties must be above 0, epochs and longest 1 or more")
         if not all((self.costs, self.penalties, self.span_penalties, self.biases)):
             raise ValueError("costs, penalties, span_penalties and biases must hold a number each")
+        if min(*self.costs, *self.penalties, *self.span_penalties) <= 0 or min(self.epochs, self.longest) < 1:
+            raise ValueError("costs and penalties must be above 0, epochs and longest 1 or more")
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Name this strategy and its settings as the learner."""

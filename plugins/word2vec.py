@@ -45,10 +45,10 @@ class Word2Vec(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        if min(*self.costs, *self.penalties) <= 0 or min(self.width, self.window, self.least, self.epochs) < 1:
-            raise ValueError("costs and penalties must be above 0, width, window, least and epochs 1 or more")
         if not self.costs or not self.penalties:
             raise ValueError("costs and penalties must hold a number each")
+        if min(*self.costs, *self.penalties) <= 0 or min(self.width, self.window, self.least, self.epochs) < 1:
+            raise ValueError("costs and penalties must be above 0, width, window, least and epochs 1 or more")
 
     def prepare(self, setup: Setup, offer: Offer) -> Setup:
         """Name this strategy and its settings as the learner."""

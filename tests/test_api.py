@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import tlbench
 from tlbench import UserError
+from tlbench.cli import cli
 from tlbench.planning import budget_of
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +74,25 @@ def test_mirror_of_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TLBENCH_MIRROR", "nowhere")
     with pytest.raises(UserError, match="mirror 'nowhere' is not a folder"):
         tlbench.plan("reviews", data="reviews.csv", label="stars", strategies="floor")
+
+
+def test_view_of_a_board_keeps_numbers_and_says_that_it_is_one() -> None:
+    folder = ROOT / "results" / "strategies"
+    whole = tlbench.board(folder).set_index(["task", "strategy"])
+    shown = tlbench.board(folder, tasks="api-topic", strategies="floor,lora").set_index(["task", "strategy"])
+    assert sorted(shown.index) == [("api-topic", "floor"), ("api-topic", "lora")]
+    assert (shown["score.mean"] == whole.loc[shown.index, "score.mean"]).all()
+    assert (shown["delta_best.verdict"].fillna("") == whole.loc[shown.index, "delta_best.verdict"].fillna("")).all()
+    said = CliRunner().invoke(cli, ["board", str(folder), "--tasks", "api-topic", "--strategies", "floor,scratch"])
+    assert "A view of 2 of 130 rows" in said.output
+    assert "no setup with transfer" not in said.output
+    assert "not measured" not in said.output
+
+
+@pytest.mark.parametrize(("shown", "expected"), [
+    ({"tasks": "api-topik"}, "task on this board 'api-topik' is not known: did you mean 'api-topic'"),
+    ({"strategies": "floor", "models": "tlbench-mini"}, "no row of these tasks, strategies and models together"),
+])
+def test_view_without_rows_is_refused(shown: dict[str, str], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        tlbench.board(ROOT / "results" / "strategies", **shown)

@@ -68,7 +68,8 @@ PAGES = [page for room in _ROOMS for page in sorted((ROOT / room).glob("*.md"))]
 
 def anchors(page: Path) -> set[str]:
     """Return the names that GitHub gives to a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

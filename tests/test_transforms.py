@@ -111,10 +111,10 @@ def test_copies_depend_on_seed_number_and_id_alone(toys: ModuleType) -> None:
 
 def test_neighbours_are_words_of_like_contexts() -> None:
     texts = [f"the {animal} eats {food} today" for animal in ("cat", "dog", "cow") for food in ("hay", "meat", "fish")]
-    near = neighbours(texts * 3, nearest=2)
+    near = neighbours([text.split() for text in texts * 3], nearest=2)
     assert set(near["cat"]) == {"dog", "cow"}
     assert set(near["hay"]) == {"meat", "fish"}
-    assert neighbours(["one two"]) == {}
+    assert neighbours([["one", "two"]]) == {}
 
 
 def test_entities_are_needed_to_exchange_them() -> None:
@@ -141,3 +141,22 @@ def test_characters_of_scripts_without_spaces_are_words() -> None:
     swapped = edited(text, "swap", draw(0.5))
     assert (sorted(swapped), "ok" in swapped, swapped != text) == (sorted(text), True, True)
     assert edited(text, "noise", draw(0.999)) == text
+    for seed in range(20):  # the gaps between characters are none, yet no two words grow together
+        for method in ("dropout", "swap"):
+            assert "defghi" not in edited("abc \u4e2d\u6587def ghi", method, draw(0.4, seed))
+            assert "abcdef" not in edited("abc \u4e2d\u6587def ghi", method, draw(0.4, seed))
+
+
+def test_neighbours_of_tagged_words_are_words() -> None:
+    words = [("\u5317\u4eac", "\u4e0a\u6d77", "\u5e7f\u5dde")[i % 3] for i in range(60)]
+    examples = tuple(TokenExample(str(i), ("go", word, "now"), ("O", "O", "O")) for i, word in enumerate(words))
+    copies = augmented(examples, "token-classification", Augment(("neighbour",), 1, 0.5), seed=0)
+    assert {word for copy in copies for word in copy.words} <= {*words, "go", "now"}  # type: ignore[union-attr]
+    assert any(copy.words[1] != e.words[1] for copy, e in zip(copies, examples, strict=True))  # type: ignore[union-attr]
+
+
+def test_text_that_cannot_be_edited_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setitem(EDITS, "noise", lambda words, draw: calls.append(1) or words)  # type: ignore[index,func-returns-value]
+    augmented((TextExample("a", "a b c", "x"),), "text-classification", Augment(("noise",), 1, 0.1), seed=0)
+    assert calls == [1]

@@ -400,7 +400,10 @@ def view(
     for noun, names in (("task", _names(tasks)), ("strategy", _names(strategies)), ("model", _names(models))):
         for name in names:
             known(dict.fromkeys(getattr(row, noun) for row in made.rows), name, f"{noun} on this board")
-    return select(made, _names(tasks), _names(models), _names(strategies))
+    shown = select(made, _names(tasks), _names(models), _names(strategies))
+    if not shown.rows:
+        raise UserError("the board has no row of these tasks, strategies and models together: leave one of them out")
+    return shown
 
 
 def frame(made: Board) -> pd.DataFrame:

@@ -108,7 +108,7 @@ _GRID_OPTIONS = (
     click.option("--sources", default="", metavar="A,B",
                  help="Source tasks of strategies that have one (all: every task of the suite), each once."),
     click.option("--ablate", is_flag=True,
-                 help="Run each strategy once more without each of its parts, to see what the part adds."),
+                 help="Run each strategy that tunes pre-trained weights once more without each of its parts."),
     click.option("--label-noise", default=0.0, metavar="SHARE",
                  help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
     click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),

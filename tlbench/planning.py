@@ -137,7 +137,7 @@ def _conditions(
                 offer = offer_of(task, architecture, budget, registry, source)
                 made = _condition(task_id, model, architecture, parts, offer, request, registry)
                 yield made
-                for rest in rests(parts, registry) if request.ablate and _tunes(made[0]) else ():
+                for rest in rests(parts, registry) if request.ablate and not made[1] and _tunes(made[0]) else ():
                     yield _condition(task_id, model, architecture, rest, offer, request, registry)
 
 

@@ -104,7 +104,8 @@ def _checked(cls: type[Strategy], config: dict[str, Any]) -> Strategy:
             config[name] = value = value == "true"
         if want is not type(None) and type(value) is not want:
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a {want.__name__}")
-        if isinstance(value, float) and not math.isfinite(value):
+        numbers = [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, float)]
+        if not all(map(math.isfinite, numbers)):
             raise UserError(f"strategy {cls.name!r}: field {name!r} is {value!r}, but it takes a finite number")
         options = get_args(hints[name]) if get_origin(hints.get(name)) is Literal else (value,)
         if value not in options:
@@ -126,11 +127,13 @@ def _hints(cls: type[Strategy]) -> dict[str, Any]:
 def rests(parts: tuple[Strategy, ...], registry: Registry) -> list[tuple[Strategy, ...]]:
     """Return what is left of a composition without each of its parts; of a single one plain fine-tuning is.
 
+    Plain fine-tuning as a part changes nothing, so nothing is left without it.
+
     Raises:
         UserError: plain fine-tuning is not installed.
     """
     return [(*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry)
-            for place in range(len(parts))]
+            for place, part in enumerate(parts) if _label(part) != "finetune"]
 
 
 def label(parts: Sequence[Strategy]) -> str:

@@ -20,7 +20,7 @@ from tlbench.words import spaced
 
 Words = list[str]
 _TRIES = 50
-"""Draws of a copy until it differs from its original; texts of short words alone have no noisy copy."""
+"""Draws of a copy until it differs from its original."""
 
 
 @dataclass
@@ -38,9 +38,12 @@ class Draw:
     share: float
     nearest: Mapping[str, Sequence[str]]
     mentions: Mapping[str, Sequence[tuple[str, ...]]]
+    asked: bool = False
+    """Whether there was a word that could be edited."""
 
     def hits(self) -> bool:
         """Say whether a word is edited."""
+        self.asked = True
         return self.random.random() < self.share
 
 
@@ -60,21 +63,27 @@ def augmented(examples: Sequence[Example], kind: str, wanted: Augment, seed: int
     Raises:
         UserError: a method has no meaning for this kind.
     """
-    change = _KINDS[kind]
     if "mention" in wanted.methods and kind != "token-classification":
         raise UserError(f"augmentation by 'mention' needs entities, which {kind} has not: take another method")
-    said = [text for example in examples for text in texts_of(example)]
-    nearest = neighbours(said) if "neighbour" in wanted.methods else {}
+    rows = [row for example in examples for row in _rows(example)]
+    nearest = neighbours(rows) if "neighbour" in wanted.methods else {}
     mentions = _mentions(examples) if "mention" in wanted.methods else {}
     made = []
     for number in range(wanted.copies):
         method = wanted.methods[number % len(wanted.methods)]
         for example in examples:
             draw = Draw(random.Random(f"{seed}/{number}/{example.id}"), wanted.share, nearest, mentions)
-            tries = (change(example, method, draw) for _ in range(_TRIES))
-            copy = next((tried for tried in tries if tried != example), example)
-            made.append(replace(copy, id=f"{example.id}#{number + 1}"))
+            made.append(replace(_altered(example, method, draw), id=f"{example.id}#{number + 1}"))
     return tuple(made)
+
+
+def _altered(example: Example, method: str, draw: Draw) -> Example:
+    """Return an altered copy; the example itself if nothing in it can be edited."""
+    for _ in range(_TRIES):
+        copy = _KINDS[type(example)](example, method, draw)
+        if copy != example or not draw.asked:
+            return copy
+    return example
 
 
 # --- edits of words -------------------------------------------------------------------------------------------------
@@ -126,8 +135,15 @@ def edited(text: str, method: str, draw: Draw) -> str:
         return text
     words = EDITS[method]([text[start:end] for start, end in found], draw)
     gaps = [text[a[1] : b[0]] for a, b in pairwise(found)]
-    pieces = [piece for pair in zip(words, gaps[: len(words) - 1], strict=False) for piece in pair]
-    return text[: found[0][0]] + "".join([*pieces, words[-1]]) + text[found[-1][1] :]
+    made = words[0]
+    for before, gap, word in zip(words, gaps, words[1:], strict=False):
+        made += (gap or _between(before, word)) + word
+    return text[: found[0][0]] + made + text[found[-1][1] :]
+
+
+def _between(before: str, word: str) -> str:
+    """Return what stands between two words that an edit made neighbours: nothing if one writes no spaces."""
+    return " " if spaced(before + word).split() == [before + word] else ""
 
 
 def _words(text: str) -> list[tuple[int, int]]:
@@ -206,12 +222,8 @@ def _pieces(example: TokenExample) -> list[tuple[list[str], str | None]]:
     return out
 
 
-_KINDS: Mapping[str, Callable[..., Example]] = {
-    "text-classification": _text,
-    "text-regression": _text,
-    "token-classification": _tagged,
-    "question-answering": _context,
-    "text-generation": _source,
+_KINDS: Mapping[type[Example], Callable[..., Example]] = {
+    TextExample: _text, TokenExample: _tagged, QuestionExample: _context, GenerationExample: _source,
 }
 
 
@@ -227,21 +239,27 @@ def _mentions(examples: Sequence[Any]) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
-def neighbours(texts: Sequence[str], size: int = 50, nearest: int = 3, least: int = 3) -> dict[str, list[str]]:
+def _rows(example: Example) -> list[list[str]]:
+    """Return the words that edits of an example look up, text by text."""
+    if isinstance(example, TokenExample):
+        return [list(example.words)]
+    return [spaced(text).split() for text in texts_of(example)]
+
+
+def neighbours(rows: Sequence[Sequence[str]], size: int = 50, nearest: int = 3, least: int = 3) -> dict[str, list[str]]:
     """Return for each frequent word the words that stand in the most similar contexts of these very texts.
 
     Static vectors by a truncated SVD of positive pointwise mutual information (Levy and Goldberg 2014) in windows
     of two words each side; no outside data.
 
     Args:
-        texts: Texts to learn from.
+        rows: Texts to learn from, as words.
         size: Dimensions of the vectors at most.
         nearest: Neighbours of each word.
         least: Occurrences that a word needs.
     """
     import numpy as np
 
-    rows = [spaced(text).split() for text in texts]
     counts: dict[str, int] = {}
     for word in (word for row in rows for word in row):
         counts[word] = counts.get(word, 0) + 1

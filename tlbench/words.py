@@ -1,4 +1,4 @@
-"""Words of scripts that write none: one rule for all that counts, drops or compares words."""
+"""Words of scripts that write no spaces, for what edits, compares or embeds words."""
 
 from __future__ import annotations
 

@@ -16,6 +16,10 @@ def headline(board: Board) -> list[str]:
     """Return the sentences of the first paragraph, most important first."""
     if not board.rows:
         return ["There are no records here yet, so there is nothing to compare."]
+    if board.hidden:
+        whole = len(board.rows) + board.hidden
+        return [f"A view of {len(board.rows)} of {whole} rows: scores, ranks and verdicts are those of the whole "
+                "board, whose first paragraph and means over tasks are left out."]
     tables = board.right
     margins = {table.id: table.margin for table in tables}
     sentences = _verdicts([row for table in tables for row in table.rows if row.transfers], margins)

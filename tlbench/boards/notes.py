@@ -153,6 +153,8 @@ def _noise_floor(board: Board) -> str:
         for one in table.contributions
         if one.delta.apart is not None and one.seeds_only
     ]
+    if not found and board.hidden:
+        return "Noise floor: see the whole board."
     if not found:
         return "Noise floor: not measured (it takes two `finetune` rows that differ in nothing but their seeds)."
     return (

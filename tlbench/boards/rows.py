@@ -73,7 +73,7 @@ def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = 
 
     tables = [_with_rows(table, tuple(filter(kept, table.rows))) for table in board.tables]
     view = replace(board, tables=tuple(table for table in tables if table.rows))
-    return replace(view, aggregates=aggregates(view.right))
+    return replace(view, aggregates=aggregates(view.right), hidden=len(board.rows) - len(view.rows))
 
 
 def _with_rows(table: Table, rows: tuple[Row, ...]) -> Table:

@@ -238,6 +238,8 @@ class Board:
     tables: tuple[Table, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
     families: tuple[Family, ...] = ()
+    hidden: int = 0
+    """Rows of the whole board that this view of it leaves out."""
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -98,7 +98,7 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
 
 
 def _speaking(teacher: Teacher, kind: str) -> Teacher:
-    """Return a teacher without what it says the same without: how much it counts and, of texts, the softness."""
+    """Return a teacher with the settings that do not change what it says set to fixed values."""
     return replace(teacher, weight=0.0, temperature=1.0 if kind == "text-generation" else teacher.temperature)
 
 

@@ -32,7 +32,8 @@ class Mixer:
     def turns(self, step: int, usual: int) -> list[tuple[int, float]]:
         """Return the streams that have a turn in a step, counted from 1, with their shares of the loss.
 
-        The target's share in a sum moves over the `usual` steps of fine-tuning and then stays.
+        The target's share in a sum moves over the `usual` steps of fine-tuning and then stays; streams without a share
+        have no turn any more.
         """
         if self.mixture is None:
             return [(0, 1.0)]
@@ -40,5 +41,7 @@ class Mixer:
             return [(int(self.generator.choice(len(self.shares), p=self.shares)), 1.0)]
         along = min(1.0, (step - 1) / max(1, usual - 1))
         target = self.mixture.weight + (self.mixture.last - self.mixture.weight) * along
+        if step > usual and target >= 1:
+            return [(0, 1.0)]  # a longer training than fine-tuning's ends with the target alone
         others = len(self.shares) - 1
         return [(0, target), *((i, (1 - target) / others) for i in range(1, others + 1))]

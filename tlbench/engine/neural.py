@@ -52,11 +52,12 @@ def learn(cell: Cell, data: CellData, source: Source, bench: Bench) -> Learned:
 
 
 def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Learned:
+    _check_teacher(cell, source, bench)
     used, state = _upstream(cell, data, source, bench, micro)
     reading = _read(cell, data, source, bench)
     if reading:
         used, source = [*used, reading[0]], reading[1]
-    given = _lesson(cell, data, source, bench, micro)
+    given = _lesson(cell, data, bench, micro)
     done = train(cell, data, source, bench, micro, Before(state, given, probe=state is not None))
     bench.clock.lap("train")
     if done.predictors:
@@ -79,6 +80,20 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     return Learned(validation, test, training, model, _flops(done))
 
 
+def _check_teacher(cell: Cell, source: Source, bench: Bench) -> None:
+    """Check, before anything is trained or read, that a teacher of answers has the student's words.
+
+    Raises:
+        UnsupportedError: it has another tokenizer.
+    """
+    teacher = cell.condition.setup.teacher
+    if teacher is None or teacher.model is None or cell.condition.task.kind != "question-answering":
+        return
+    other = bench.model(teacher.model, cell.condition.task.kind)
+    if load_tokenizer(source).get_vocab() != load_tokenizer(other).get_vocab():
+        raise UnsupportedError(ONE_TOKENIZER)
+
+
 def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Used, Source, frozenset[str]] | None:
     """Return what was read before, the model to load for it and the texts, or `None` without reading."""
     start = cell.condition.setup.weights
@@ -95,19 +110,10 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     return used, model, texts
 
 
-def _lesson(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int) -> Lesson | None:
-    """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers.
-
-    Raises:
-        UnsupportedError: answers are to be taught by a model with another tokenizer; known before it is trained.
-    """
-    teacher = cell.condition.setup.teacher
-    if teacher is None:
+def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | None:
+    """Return what the teachers of a cell's Setup say of its training examples, or `None` without teachers."""
+    if cell.condition.setup.teacher is None:
         return None
-    if teacher.model is not None and cell.condition.task.kind == "question-answering":
-        other = bench.model(teacher.model, cell.condition.task.kind)
-        if load_tokenizer(source).get_vocab() != load_tokenizer(other).get_vocab():
-            raise UnsupportedError(ONE_TOKENIZER)
     own = replace(data, test=())  # teachers have no test split to look at
 
     def teach(above: Cell, member: int) -> Trained:

@@ -41,7 +41,7 @@ def source_data(cell: Cell, data: TaskData, target: CellData) -> tuple[CellData,
     """Draw the source's labels, none of whose texts nearly repeats a test text of the target; also how many went.
 
     Texts are compared as the embedded split map compares them: word 5-grams, Jaccard similarity of 0.7 or more; short
-    texts must have the same words. A character of a script without spaces is a word.
+    texts must have the same words. A Chinese, Japanese or Korean character is a word.
 
     Raises:
         UserError: the budget asks for more labels than the source has, or none is left.
