@@ -15,8 +15,9 @@ class Word2Vec(Strategy):
     """Train word vectors on the cell's own texts, and a linear model on them (Mikolov et al. 2013, arXiv:1310.4546).
 
     Skip-gram with negative sampling by gensim; words in lower case. Texts are the mean of their words' vectors,
-    pairs |a-b|, a*b and the cosine, a word to be tagged is itself and its two neighbours, all standardised. Logistic
-    or ridge regression, penalty by the validation examples. Questions and generation are unsupported.
+    pairs |a-b|, a*b and the cosine, a word to be tagged is itself and its two neighbours, all standardised; one with
+    punctuation inside has no vector. Logistic or ridge regression, penalty by the validation examples. Questions and
+    generation are unsupported.
 
     Held equal: the labels. Outside data: none, so it is a baseline. Cost: seconds on one core.
 

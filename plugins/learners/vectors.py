@@ -60,8 +60,9 @@ class Vectors:
             self.rows = {word: made.wv[word].astype(np.float64) for word in made.wv.index_to_key}
 
     def of(self, words: Sequence[str]) -> Array:
-        """Return the vectors of words, (words, width); `U.S.` is the mean of its parts."""
-        return np.array([self.mean(word) for word in words]).reshape(len(words), self.width)
+        """Return the vectors of words, (words, width)."""
+        nothing = np.zeros(self.width)
+        return np.array([self.rows.get(word.lower(), nothing) for word in words]).reshape(len(words), self.width)
 
     def mean(self, text: str) -> Array:
         """Return the mean vector of a text's known words, (width,); zeros without any."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tlbench_plugins.learners.vectors import Training, Vectors, WindowTagger
+from tlbench_plugins.learners.vectors import Training, Vectors, WindowTagger, tokens
 from tlbench_plugins.word2vec import Word2Vec, Word2VecDomain
 
 from tlbench import Example, LearnerModel, Offer, Reads, Setup, TextExample, TokenExample, UserError
@@ -48,13 +48,10 @@ def test_vectors_of_words_in_like_contexts_are_alike_and_the_same_every_time() -
     cat, fox, opal = (v / np.linalg.norm(v) for v in one.of(["cat", "fox", "opal"]))
     assert cat @ fox > cat @ opal + 0.1
     assert not one.of(["unseen"]).any()
-    assert np.allclose(one.of(["cat-fox"])[0], one.of(["cat", "fox"]).mean(0))  # tags are given to words like U.S.
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:
-    training = Training(width=8, window=2, least=1, epochs=2, seed=1)
-    made = Vectors(["\u72d7\u7761 now", "\u732b\u5403"], training)
-    assert made.rows.keys() == {"\u72d7", "\u7761", "\u732b", "\u5403", "now"}
+    assert tokens("\u72d7\u7761 now!") == ["\u72d7", "\u7761", "now", "!"]
 
 
 def test_vectors_of_the_domain_tell_words_apart_that_training_never_showed() -> None:
