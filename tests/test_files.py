@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlbench import UserError, files
+from tlbench import UserError, data, files
+from tlbench.references import task_ref
+from tlbench.registry import Registry
+from tlbench.sources import DataSource
 from tlbench.stages.store import StageStore
 
 
@@ -44,3 +47,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cache folder '.*file/inner' cannot be written to"):
         files.write_cache(tmp_path / "file" / "inner" / "a", b"")
+
+
+def test_task_is_prepared_anew_when_the_code_that_parses_changed(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = DataSource(cache=tmp_path, offline=True)
+    task = registry.task("toy-topic")
+    ref = task_ref(task, registry, source)
+    kept = data.task_data(task, ref, source)
+    assert data.task_data(task, ref, source) == kept
+    assert len(list((tmp_path / "tasks").iterdir())) == 1
+    monkeypatch.setattr(data.store, "code", lambda: "edited")
+    assert data.task_data(task, ref, source) == kept
+    assert len(list((tmp_path / "tasks").iterdir())) == 2
