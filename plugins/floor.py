@@ -22,10 +22,10 @@ from tlbench import (
     TextExample,
     TokenExample,
     UnsupportedError,
-    spaced,
 )
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|[^\W_]+")
+_SCRIPTS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_SCRIPTS}]|[^\W_{_SCRIPTS}]+")
 _STOP = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?![a-z])|(?<=[\u3002\uff01\uff1f])|\n+")
 
 
@@ -143,7 +143,7 @@ class LeadOrCopy(LearnerModel):
 
 def words(text: str) -> list[str]:
     """Return lower-case words; each Chinese, Japanese or Korean character is a word."""
-    return _WORD.findall(spaced(text.lower()))
+    return _WORD.findall(text.lower())
 
 
 def sentences(text: str) -> list[Span]:

@@ -111,7 +111,7 @@ def execute(
         store.check()
         work = todo(plan, store, options.retry_failed)
         records = _work(request, options, source, plugins, registry, work, store, reporter or Silent())
-        markdown = write_board(folder)
+        markdown = render_folder(folder)
     return Ran(folder, plan, records, work.done, markdown)
 
 
@@ -182,17 +182,6 @@ def shop_spec(
         options.keep_predictions,
         registry.named,
     )
-
-
-def write_board(folder: Path) -> str:
-    """Render the board of a results folder into `README.md` and `board.json` and return the markdown.
-
-    A board that was rendered from the same records by the same version is returned as it is.
-
-    Raises:
-        UserError: the folder holds no records, a record was changed, or the disk is full.
-    """
-    return render_folder(folder)
 
 
 class Asked(TypedDict, total=False):
@@ -400,14 +389,14 @@ def view(
     for noun, names in (("task", _names(tasks)), ("strategy", _names(strategies)), ("model", _names(models))):
         for name in names:
             known(dict.fromkeys(getattr(row, noun) for row in made.rows), name, f"{noun} on this board")
-    shown = select(made, _names(tasks), _names(models), _names(strategies))
+    shown = select(made, tasks=_names(tasks), strategies=_names(strategies), models=_names(models))
     if not shown.rows:
         raise UserError("the board has no row of these tasks, strategies and models together: leave one of them out")
     return shown
 
 
 def frame(made: Board) -> pd.DataFrame:
-    """Return a board's rows as a table."""
+    """Return a board's rows as a table; `docs/record.md` lists its columns."""
     import pandas as pd
 
     from tlbench.boards.document import as_json

@@ -65,8 +65,9 @@ def augmented(examples: Sequence[Example], kind: str, wanted: Augment, seed: int
     """
     if "mention" in wanted.methods and kind != "token-classification":
         raise UserError(f"augmentation by 'mention' needs entities, which {kind} has not: take another method")
-    rows = [row for example in examples for row in _rows(example)]
-    nearest = neighbours(rows) if "neighbour" in wanted.methods else {}
+    nearest = {}
+    if "neighbour" in wanted.methods:
+        nearest = neighbours([row for example in examples for row in _rows(example)])
     mentions = _mentions(examples) if "mention" in wanted.methods else {}
     made = []
     for number in range(wanted.copies):

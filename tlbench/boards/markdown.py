@@ -14,7 +14,7 @@ def render(board: Board) -> str:
     """Return the board as markdown, the same bytes for equal records."""
     blocks = [TITLE, " ".join(headline(board))]
     if board.rows:
-        blocks += ["## Overview", *_overview(board), *([] if board.hidden else _over_tasks(board))]
+        blocks += ["## Overview", *_overview(board), *_over_tasks(board)]
         blocks += [*advice.section(board), *curves.section(board), *transfer.section(board)]
         for table in board.tables:
             blocks += _task(table)

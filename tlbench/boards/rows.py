@@ -64,7 +64,7 @@ def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = 
            strategies: Collection[str] = ()) -> Board:
     """Return a view of a board: fewer rows, the same numbers and verdicts.
 
-    Empty selections keep everything; aggregates are over the tables that are left.
+    Empty selections keep everything. Means over tasks are not those of the whole board any more and are left out.
     """
 
     def kept(row: Row) -> bool:
@@ -73,7 +73,8 @@ def select(board: Board, tasks: Collection[str] = (), models: Collection[str] = 
 
     tables = [_with_rows(table, tuple(filter(kept, table.rows))) for table in board.tables]
     view = replace(board, tables=tuple(table for table in tables if table.rows))
-    return replace(view, aggregates=aggregates(view.right), hidden=len(board.rows) - len(view.rows))
+    hidden = len(board.rows) - len(view.rows)
+    return replace(view, aggregates=(), hidden=hidden) if hidden else board
 
 
 def _with_rows(table: Table, rows: tuple[Row, ...]) -> Table:

@@ -52,7 +52,7 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
 
 
 def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
-    """Return a corpus as records name it, and whether the weights that read it had declared it before.
+    """Return a corpus as records name it, and whether the model declares that it has read it before.
 
     Args:
         corpus: `task`, the target's own training side, or the name of a corpus that was offered.
