@@ -129,8 +129,6 @@ def execute(order: Order, source: DataSource, threads: int | None = None) -> Map
     quiet()
     if threads:
         torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        torch.use_deterministic_algorithms(True, warn_only=True)
     place = Place()
     try:
         start = start_of(order, source)

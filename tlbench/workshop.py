@@ -97,15 +97,11 @@ def open_shop(spec: ShopSpec, registry: Registry | None = None) -> Shop:
     """Open a shop: imports torch, joins the ranks, probes the precision."""
     # oneDNN keeps 1,024 matrix kernels, one per shape; with AMX each takes 1 to 2 MB, most of a process's memory.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
-    import torch
-
     from tlbench.cells import Shop
     from tlbench.engine.place import Place
     from tlbench.engine.precision import choose
 
     quiet()
-    if torch.cuda.is_available():
-        torch.use_deterministic_algorithms(True, warn_only=True)
     registry = registry or open_registry(spec.plugins)
     for model in spec.named:
         registry.add_model(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Place:
         """Join the process group that torchrun or accelerate launch prepared, or stand alone."""
         # Without a GPU the ranks find each other only if Accelerate is told that the CPU is meant.
         cpu = not torch.cuda.is_available()
+        if not cpu:
+            _repeatable()
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(
             cpu=cpu, mixed_precision="no", gradient_accumulation_steps=1, kwargs_handlers=[unused]
@@ -156,6 +159,17 @@ class Place:
     def close(self) -> None:
         """Leave the process group; every exit path calls this."""
         self.accelerator.end_training()
+
+
+def _repeatable() -> None:
+    """Let a GPU compute the same numbers twice, as far as its kernels can; must come before its first product.
+
+    cuBLAS needs a workspace of fixed size for it. New memory is not filled with NaN, which is for debugging and would
+    launch a kernel for each tensor.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _trim() -> None:
