@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: run smoke test lint
+.PHONY: run smoke test test-gpu lint
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ smoke: $(VENV)/.installed
 
 test: $(VENV)/.test-installed lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# What holds on a GPU too; needs one, and a torch that sees it.
+test-gpu: $(VENV)/.test-installed
+	TLBENCH_TEST_GPU=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -W default --numprocesses auto --dist worksteal $(GPU_TESTS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/python -m ruff check .

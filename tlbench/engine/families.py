@@ -7,11 +7,15 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 from transformers import GenerationConfig
 
@@ -91,14 +95,27 @@ def _installed(module: str) -> bool:
 
 
 def check_offsets(tokenizer: Any) -> None:
-    """Check that a tokenizer says where its tokens lie in a text.
+    """Check that a tokenizer says where its tokens lie in a text, and that no part of a long text gets lost.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not, or some does.
     """
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path!r} reports no character offsets, which are needed "
                         "here: save a tokenizer.json beside it")
+    if not _keeps_long_texts():
+        raise UserError(f"tokenizers {metadata.version('tokenizers')} loses the end of texts that are longer than a "
+                        "model (issue 2091 of huggingface/tokenizers): run pip install 'tokenizers!=0.23.1,!=0.23.2'")
+
+
+@lru_cache(maxsize=1)
+def _keeps_long_texts() -> bool:
+    """Return whether the library cuts a long text into pieces that hold all of it."""
+    inner = Tokenizer(WordLevel({word: at for at, word in enumerate("abcdef")}, unk_token="a"))
+    inner.pre_tokenizer = Whitespace()
+    inner.enable_truncation(2)
+    first = inner.encode("a b c d e f")
+    return [token for piece in (first, *first.overflowing) for token in piece.tokens] == list("abcdef")
 
 
 def load_trunk(source: Source, weights: Weights, seed: int) -> nn.Module:

@@ -165,11 +165,13 @@ def _repeatable() -> None:
     """Let a GPU compute the same numbers twice, as far as its kernels can; must come before its first product.
 
     cuBLAS needs a workspace of fixed size for it. New memory is not filled with NaN, which is for debugging and would
-    launch a kernel for each tensor.
+    launch a kernel for each tensor. cuDNN's attention is left out: its gradients differ from run to run, and it plans
+    each new shape of a batch anew.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _trim() -> None:
