@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
+GPU_TESTS := $(addprefix tests/engine/test_,gpu.py matrix.py architectures.py frozen.py distillation.py \
+	language_model.py regression.py) tests/test_recipes.py tests/test_transferability.py
+
 .PHONY: run smoke test test-gpu lint
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tlbench import GenerationExample, QuestionExample, Span, TextExample, TokenExample
+from tlbench.engine import families
 from tlbench.engine.encoding import Encoded
 from tlbench.engine.forms import IGNORED, legal, trimmed
 from tlbench.engine.generation import joined, left_padded
@@ -296,3 +297,31 @@ def test_empty_and_long_texts_have_losses_and_predictions(
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
     assert len(predict(machine, EDGES[kind], encoded, "fp32", place)) == 2
+
+
+# --- the library below ----------------------------------------------------------------------------------------------
+
+
+def test_a_library_that_loses_the_end_of_long_texts_is_refused(
+    machine_of: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Losing:  # as tokenizers 0.23.1 and 0.23.2 do
+        def __init__(self, model: Any) -> None:
+            self.pre_tokenizer: Any = None
+
+        def enable_truncation(self, length: int) -> None:
+            self.length = length
+
+        def encode(self, text: str) -> Any:
+            return SimpleNamespace(tokens=text.split()[: self.length], overflowing=[])
+
+    families._keeps_long_texts.cache_clear()
+    machine_of("token-classification", "encoder")
+    monkeypatch.setattr(families, "Tokenizer", Losing)
+    families._keeps_long_texts.cache_clear()
+    try:
+        for kind in ("token-classification", "question-answering"):
+            with pytest.raises(UserError, match=r"loses the end of texts that are longer than a model .*!=0\.23\.2"):
+                machine_of(kind, "encoder")
+    finally:
+        families._keeps_long_texts.cache_clear()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from tlbench.canonical import digest
 from tlbench.cells import Shop, failed
 from tlbench.grid import Cell
 from tlbench.records import Record, Store
 from tlbench.runner import Ledger, Reporter, Todo, outcome_of
+from tlbench.setups import Checkpoint, Continued
 from tlbench.workshop import ShopSpec, open_shop
 
 
@@ -32,7 +34,8 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
     """Run the open cells on `spec.workers` processes and store each outcome as it comes.
 
     A worker that dies (killed, out of memory) costs its cell, which becomes a failed record; a new worker takes
-    its place.
+    its place. Cells that share a source model, or text to read first, do not begin while one of them is at work, as
+    long as there are others: they would wait for it.
 
     Args:
         work: What to do.
@@ -49,7 +52,7 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
             for place in range(len(workers)):
                 if workers[place].cell is None and queue:
                     worker = workers[place] = _alive(workers[place], spec, work)
-                    worker.cell = queue.pop(0)
+                    worker.cell = _taken(queue, [each.cell for each in workers if each.cell])
                     ledger.begin(worker.cell)
                     with suppress(OSError):  # one that died this moment is noticed by its sentinel
                         worker.pipe.send(worker.cell)
@@ -57,6 +60,26 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
                 ledger.finish(_receive(worker, shop))
                 worker.cell = None
     return ledger.records
+
+
+def _taken(queue: list[Cell], running: Sequence[Cell]) -> Cell:
+    """Take the next cell from the queue: the first that does not wait for what a running one may still be making."""
+    making = {upstream_of(cell) for cell in running} - {None}
+    place = next((at for at, cell in enumerate(queue) if upstream_of(cell) not in making), 0)
+    return queue.pop(place)
+
+
+def upstream_of(cell: Cell) -> str | None:
+    """Return what names the stage before a cell that other cells share: a source model, text that is read, vectors.
+
+    Cells without one, or whose stage is their own, have `None`. It only decides who waits for whom.
+    """
+    condition, weights = cell.condition, cell.condition.setup.weights
+    if isinstance(weights, Checkpoint | Continued):
+        text = condition.task.name if isinstance(weights, Continued) and weights.corpus == "task" else ""
+        return digest([condition.model, weights, text, 0 if weights.shared else cell.replicate])
+    learner = condition.setup.learner
+    return digest(learner) if learner.reads else None
 
 
 @contextmanager
