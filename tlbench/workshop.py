@@ -119,4 +119,5 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".* Attention defaults to a non-deterministic algorithm")  # docs/protocol.md
+    # Said once in docs/protocol.md instead of in every process.
+    warnings.filterwarnings("ignore", message=".* Attention defaults to a non-deterministic algorithm")
