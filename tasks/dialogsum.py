@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from tlbench import DataSource, GenerationExample, HubFiles, Splits, Task
+from tlbench import DataSource, Example, GenerationExample, HubFiles, HubTask
 
 
-class DialogSum(Task):
+class DialogSum(HubTask):
     """Dialogue to summary (Chen et al. 2021, Findings of ACL; 2021.findings-acl.449): real-life conversations.
 
     Splits, all official: train 12,460, validation 500, test 500 dialogues (the authors' counts; the test file repeats
@@ -37,28 +36,14 @@ class DialogSum(Task):
         "validation": ("validation.csv",),
         "test": ("test.csv",),
     })
-    rows_sha256: Mapping[str, str] = {}
+    columns = ("dialogue", "summary")
 
-    def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        return Splits(train=self._examples(source, "train"), validation=self._examples(source, "validation"),
-                      test=self._examples(source, "test"))
-
-    def _examples(self, source: DataSource, split: str) -> list[GenerationExample]:
-        columns = ("dialogue", "summary")
-        rows = source.rows(self.hub, split, columns=columns, expected=self.rows_sha256.get(split))
+    def examples(self, source: DataSource, split: str) -> Sequence[Example]:
+        """Return the dialogues of one split, each with all its references."""
         references: dict[str, list[str]] = {}
-        for row in rows:
+        for row in self.rows(source, split):
             dialogue, summary = str(row["dialogue"] or "").strip(), str(row["summary"] or "").strip()
             if dialogue and summary:
                 references.setdefault(dialogue, []).append(summary)
         return [GenerationExample(f"{split}-{index}", dialogue, tuple(dict.fromkeys(summaries)))
                 for index, (dialogue, summaries) in enumerate(references.items())]
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the mirror's files, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)

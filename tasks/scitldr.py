@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlbench import DataSource, GenerationExample, HubFiles, Splits, Task
+from tlbench import Example, GenerationExample, HubFiles, HubTask
 
 
-class Scitldr(Task):
+class Scitldr(HubTask):
     """Abstract to one-sentence summary (Cachola et al. 2020, Findings of EMNLP; 2004.15011).
 
     Splits, all official, configuration `Abstract`: train 1,992 (one reference: the author's), validation
@@ -35,33 +35,16 @@ class Scitldr(Task):
         "validation": ("Abstract/validation/0000.parquet",),
         "test": ("Abstract/test/0000.parquet",),
     })
-    rows_sha256: Mapping[str, str] = {
+    columns = ("source", "target")
+    rows_sha256 = {
         "train": "46e2017900ac061bf150b191625f62040a8b70c918c53c8d12863a66b08a9c82",
         "validation": "530b09657c2e3e6d950e5da0e0cebc36ef3467e3b7c94368509e438e7d65b9df",
         "test": "fc88c2c2920755222076897eb819c32c1b7368ccec038f8b79db8674cbfbea86",
     }
 
-    def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        return Splits(train=self._examples(source, "train"), validation=self._examples(source, "validation"),
-                      test=self._examples(source, "test"))
-
-    def _examples(self, source: DataSource, split: str) -> list[GenerationExample]:
-        columns = ("source", "target")
-        rows = source.rows(self.hub, split, columns=columns, expected=self.rows_sha256.get(split))
-        return [_example(f"{split}-{index}", row) for index, row in enumerate(rows)]
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the pinned rows, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)
-
-
-def _example(name: str, row: Mapping[str, Any]) -> GenerationExample:
-    return GenerationExample(name, " ".join(_stripped(row["source"])), tuple(_stripped(row["target"])))
+    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+        """Return an abstract with all its references."""
+        return GenerationExample(name, " ".join(_stripped(row["source"])), tuple(_stripped(row["target"])))
 
 
 def _stripped(sentences: list[str]) -> list[str]:

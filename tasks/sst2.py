@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlbench import DataSource, HubFiles, Splits, Task, TextExample
+from tlbench import Example, HubFiles, HubTask, TextExample
 
 
-class Sst2(Task):
+class Sst2(HubTask):
     """Binary sentiment of whole sentences (Socher et al. 2013, EMNLP; D13-1170).
 
     Splits, all official, sentence level: train 6,920, validation (`dev`) 872, test 1,821 **with labels**.
@@ -38,27 +38,13 @@ class Sst2(Task):
         "validation": ("dev.jsonl",),
         "test": ("test.jsonl",),
     })
-    rows_sha256: Mapping[str, str] = {
+    columns = ("text", "label_text")
+    rows_sha256 = {
         "train": "a3e22290501166643cdd34d225845fd5d2ebea0a6860bf46550ef4aea32a3ed7",
         "validation": "89e1533feb75fa5ff122e67a8b46ba2597ef5a328a729265d9b333b85dc5165c",
         "test": "d7351ae04b3660bd8a99bd1f198a4bd8f15d1dcc23908c529b61e56ca5790fe0",
     }
 
-    def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        return Splits(train=self._examples(source, "train"), validation=self._examples(source, "validation"),
-                      test=self._examples(source, "test"))
-
-    def _examples(self, source: DataSource, split: str) -> list[TextExample]:
-        columns = ("text", "label_text")
-        rows = source.rows(self.hub, split, columns=columns, expected=self.rows_sha256.get(split))
-        return [TextExample(f"{split}-{index}", row["text"], row["label_text"])
-                for index, row in enumerate(rows)]
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the pinned rows, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)
+    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+        """Return a sentence with its label by name."""
+        return TextExample(name, row["text"], row["label_text"])

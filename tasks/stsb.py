@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlbench import DataSource, HubFiles, Splits, Task, TextExample
+from tlbench import Example, HubFiles, HubTask, TextExample
 
 
-class Stsb(Task):
+class Stsb(HubTask):
     """Semantic similarity of sentence pairs, 0 to 1 (Cer et al. 2017, SemEval; S17-2001).
 
     Splits, all official: train 5,749, validation 1,500, test 1,379. The authors' scores (0 to 5) come divided
@@ -36,29 +36,13 @@ class Stsb(Task):
         "validation": ("data/validation-00000-of-00001.parquet",),
         "test": ("data/test-00000-of-00001.parquet",),
     })
-    rows_sha256: Mapping[str, str] = {
+    columns = ("sentence1", "sentence2", "score")
+    rows_sha256 = {
         "train": "f19df8fe4fd22da2d8d2480ef6cb86a4e7b5e0ec188955ee3d8c08fa6772cc38",
         "validation": "4dce8b8186c53dcf47b8993a532babe0468ec0739afa79a270d7352d28261fe8",
         "test": "79512946dc02490ccbd921451057d042805db2e8576cedd3659fbd00ada8e45c",
     }
 
-    def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        return Splits(train=self._examples(source, "train"), validation=self._examples(source, "validation"),
-                      test=self._examples(source, "test"))
-
-    def _examples(self, source: DataSource, split: str) -> list[TextExample]:
-        columns = ("sentence1", "sentence2", "score")
-        rows = source.rows(self.hub, split, columns=columns, expected=self.rows_sha256.get(split))
-        return [
-            TextExample(f"{split}-{index}", row["sentence1"], float(row["score"]), text_pair=row["sentence2"])
-            for index, row in enumerate(rows)
-        ]
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the pinned rows, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)
+    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+        """Return a pair with its score."""
+        return TextExample(name, row["sentence1"], float(row["score"]), text_pair=row["sentence2"])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from tlbench import DataSource, HubFiles, Splits, Task, TokenExample, UserError
+from tlbench import DataSource, Example, HubFiles, HubTask, TokenExample
 
 
-class Wnut17(Task):
+class Wnut17(HubTask):
     """Emerging and rare entities (Derczynski et al. 2017, W-NUT; W17-4418): six types, IOB2.
 
     Splits, all official: train 3,394, validation 1,009, test 1,287. Tags are stored as integers that the
@@ -38,40 +36,16 @@ class Wnut17(Task):
         "test": ("dataset/test.json",),
         "labels": ("dataset/label.json",),
     })
-    rows_sha256: Mapping[str, str] = {
+    columns = ("tokens", "tags")
+    rows_sha256 = {
         "train": "c03dddcc2a3e1b4710067cdcc586c9b7f118943af40c1996ca303fb3a04d52b9",
         "validation": "da949684883f870d5468456d1c54256d39dac0b75cfb8cd3850bb5ac5e93cfc7",
         "test": "aa6ff94a2a7938c0602922212f5a7dc84f6329a3940e2cb4aae207a2cf786c7e",
         "labels": "4cdd6b82664d4f5202e47760d905190b53c9fa34c1c93c970132a474f5bc7220",
     }
 
-    def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        tags = self._tag_names(source)
-        return Splits(train=self._examples(source, "train", tags), test=self._examples(source, "test", tags),
-                      validation=self._examples(source, "validation", tags))
-
-    def _tag_names(self, source: DataSource) -> dict[int, str]:
-        path = source.path(self.hub, self.hub.files["labels"][0])
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            names = {int(number): str(name) for name, number in stored.items()}
-        except (ValueError, AttributeError, TypeError) as error:
-            raise UserError(f"{str(path)!r} does not map tag names to numbers: fetch it again") from error
-        source.check(self.hub, "labels", [stored], self.rows_sha256.get("labels"))
-        return names
-
-    def _examples(self, source: DataSource, split: str, tags: Mapping[int, str]) -> list[TokenExample]:
-        rows = source.rows(self.hub, split, columns=("tokens", "tags"), expected=self.rows_sha256.get(split))
-        return [
-            TokenExample(f"{split}-{index}", tuple(row["tokens"]), tuple(tags[tag] for tag in row["tags"]))
-            for index, row in enumerate(rows)
-        ]
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the pinned rows, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)
+    def examples(self, source: DataSource, split: str) -> Sequence[Example]:
+        """Return the posts of one split, tags by name."""
+        tags = self.numbered(source, "labels")
+        return [TokenExample(f"{split}-{index}", tuple(row["tokens"]), tuple(tags[tag] for tag in row["tags"]))
+                for index, row in enumerate(self.rows(source, split))]

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from tlbench import DataSource, HubFiles, QuestionExample, Span, Splits, Task
+from tlbench import DataSource, HubFiles, HubTask, QuestionExample, Span, Splits
 
 TEST_PERCENT = 20
 
 
-class Xquad(Task):
+class Xquad(HubTask):
     """Questions on Wikipedia paragraphs whose answer is a span (Artetxe et al. 2020, ACL; 1910.11856).
 
     Splits: only one exists (`validation`: 1,190 questions on 240 paragraphs of SQuAD v1.1's development set),
@@ -37,28 +37,18 @@ class Xquad(Task):
     hub = HubFiles("google/xquad", "51adfef1c1287aab1d2d91b5bead9bcfb9c68583", {
         "validation": ("xquad.en/validation-00000-of-00001.parquet",),
     })
-    rows_sha256: Mapping[str, str] = {
+    columns = ("id", "context", "question", "answers")
+    rows_sha256 = {
         "validation": "16d52df2e175f60d549b06e1abf138ac294bd5104b8c61b24d473bd88028da7c",
     }
 
     def load(self, source: DataSource) -> Splits:
         """Return the one official split, divided by paragraph."""
-        columns = ("id", "context", "question", "answers")
-        expected = self.rows_sha256.get("validation")
-        rows = source.rows(self.hub, "validation", columns=columns, expected=expected)
-        examples = [_example(row) for row in rows]
+        examples = [_example(row) for row in self.rows(source, "validation")]
         test = [example for example in examples if _held_out(example)]
         train = [example for example in examples if not _held_out(example)]
         paragraphs = {"train": _paragraphs(train), "test": _paragraphs(test)}
         return Splits(train=train, test=test, notes={"paragraphs": paragraphs})
-
-    def identity(self, source: DataSource) -> Mapping[str, Any]:
-        """Return the pinned rows, or the Hub's revision."""
-        return source.pins(self.hub, self.rows_sha256)
-
-    def unavailable(self, source: DataSource) -> str | None:
-        """Return why the files cannot be had here."""
-        return source.missing(self.hub)
 
 
 def _example(row: Mapping[str, Any]) -> QuestionExample:

@@ -10,7 +10,7 @@ import pytest
 from tlbench import api
 from tlbench.errors import UnsupportedError, UserError
 from tlbench.grid import Cell, Condition, StrategyRef
-from tlbench.kinds.tagging import entities
+from tlbench.iob2 import entities
 from tlbench.noise import with_wrong_labels
 from tlbench.planning import Request, make_plan
 from tlbench.records import Store

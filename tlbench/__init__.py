@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlbench.canonical import added
     from tlbench.errors import UnsupportedError, UserError
     from tlbench.hookspecs import hookimpl
+    from tlbench.hub import HubTask
     from tlbench.kinds.evaluate_metric import evaluate_metric
     from tlbench.model import Model
     from tlbench.registry import collect
@@ -63,6 +64,7 @@ _HOMES = {
     "canonical": ("added",),
     "errors": ("UnsupportedError", "UserError"),
     "hookspecs": ("hookimpl",),
+    "hub": ("HubTask",),
     "kinds.evaluate_metric": ("evaluate_metric",),
     "model": ("Model",),
     "registry": ("collect",),
@@ -88,6 +90,7 @@ __all__ = [
     "FixedSteps",
     "GenerationExample",
     "HubFiles",
+    "HubTask",
     "Learner",
     "LearnerModel",
     "Lora",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlbench.errors import UserError
+from tlbench.iob2 import OUTSIDE, is_entity_tag, may_follow
 from tlbench.tables import Table
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample
 
@@ -159,8 +160,8 @@ def _token_example(row: Row, name: str) -> Example:
         raise UserError(f"{row.place} has {len(words)} words and {len(tags)} tags: give one tag per word")
     before: str | None = "O"
     for tag in tags:
-        legal = tag in (None, "O") or tag.startswith("B-")
-        if not legal and not (tag.startswith("I-") and before in (tag, f"B-{tag[2:]}")):
+        known = tag is None or tag == OUTSIDE or is_entity_tag(tag)
+        if not known or not may_follow(tag, before):
             raise UserError(f"tag {tag!r} follows {before!r} at {row.place}: write IOB2, where an entity "
                             "starts with B- and goes on with I-")
         before = tag

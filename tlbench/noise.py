@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlbench.errors import UnsupportedError
-from tlbench.kinds.tagging import entities, entity_types
+from tlbench.iob2 import entities, entity_types, mention
 from tlbench.task import Example, GenerationExample, QuestionExample, TextExample, TokenExample
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _retyped(
         others = [t for t in types if t != kind and (end - begin == 1 or f"I-{t}" in labels)]
         if others and _draw(cell, name, "whether") < cell.condition.label_noise:
             other = others[int(_draw(cell, name, "which") * len(others))]
-            tags[begin:end] = [f"B-{other}", *[f"I-{other}"] * (end - begin - 1)]
+            tags[begin:end] = mention(other, end - begin)
             wrong += 1
     return replace(example, tags=tuple(tags)), wrong
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from tlbench.errors import UserError
+from tlbench.iob2 import OUTSIDE, mention
 from tlbench.setups import Augment
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TextExample, TokenExample, texts_of
 from tlbench.words import spaced
@@ -205,9 +206,8 @@ def _tagged(example: TokenExample, method: str, draw: Draw) -> TokenExample:
             piece = EDITS[method](piece, draw)
         elif tag is not None and tag != "O" and method == "mention" and draw.hits():
             piece = list(draw.random.choice(draw.mentions[tag]))
-        inside = tag if tag in ("O", None) else f"I-{tag}"
         words += piece
-        tags += [inside if i or tag in ("O", None) else f"B-{tag}" for i in range(len(piece))]
+        tags += [tag] * len(piece) if tag is None or tag == OUTSIDE else mention(tag, len(piece))
     return replace(example, words=tuple(words), tags=tuple(tags))
 
 

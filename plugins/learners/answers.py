@@ -18,6 +18,7 @@ from tlbench import (
     TextModel,
     TokenExample,
 )
+from tlbench.iob2 import mention
 
 NOTHING = "none"
 """What is written for a sentence without an entity."""
@@ -149,7 +150,7 @@ class Entities(Answers):
             place = _place(match[1], example.words, tags)
             if place:
                 kind = names[match[2].lower()]
-                tags[place.start : place.stop] = [f"B-{kind}", *[f"I-{kind}"] * (len(place) - 1)]
+                tags[place.start : place.stop] = mention(kind, len(place))
         return tuple(tags)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench import Example, LearnerModel, Prediction, TokenExample
+from tlbench.iob2 import entities
 
 Array = NDArray[np.float64]
 Indexes = NDArray[np.int64]
@@ -125,8 +126,8 @@ class Tagger(LearnerModel):
         for example, scores in zip(examples, tables, strict=True):
             guess = self._tag(scores, bias)
             pairs = zip(guess, example.tags, strict=True)
-            left = _entities(["O" if truth is None else tag for tag, truth in pairs])
-            right = _entities([tag or "O" for tag in example.tags])
+            left = entities(["O" if truth is None else tag for tag, truth in pairs])
+            right = entities([tag or "O" for tag in example.tags])
             hits, found, wanted = hits + len(left & right), found + len(left), wanted + len(right)
         return 2 * hits / (found + wanted) if hits else 0.0
 
@@ -144,18 +145,6 @@ def _legal_transitions(tags: Sequence[str]) -> Array:
             illegal = [row for row, before in enumerate([*tags, "start"]) if before not in legal]
             table[illegal, column] = _FORBIDDEN
     return table
-
-
-def _entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
-    """Return (start, end, type) of each entity of legal IOB2 tags."""
-    starts = [index for index, tag in enumerate(tags) if tag.startswith("B-")]
-    entities = set()
-    for start in starts:
-        end = start + 1
-        while end < len(tags) and tags[end] == f"I-{tags[start][2:]}":
-            end += 1
-        entities.add((start, end, tags[start][2:]))
-    return entities
 
 
 def _shape(word: str) -> str:

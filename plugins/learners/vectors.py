@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench import Example, LearnerModel, Prediction, Shared, TextExample, TokenExample, spaced
+from tlbench.iob2 import legal
 
 from .texts import Classifier, Regressor
 
@@ -221,11 +222,7 @@ class WindowTagger(LearnerModel):
     def _tags(self, words: Sequence[str]) -> tuple[str, ...]:
         if self.model is None or not words:
             return ("O",) * len(words)
-        found: list[str] = []
-        for tag in map(str, self.model.predict(self._windows(words))):
-            going_on = tag.startswith("I-") and found and found[-1][2:] == tag[2:]
-            found.append(f"B-{tag[2:]}" if tag.startswith("I-") and not going_on else tag)
-        return tuple(found)
+        return legal([str(tag) for tag in self.model.predict(self._windows(words))])
 
     def _tagged(self, examples: Sequence[Example]) -> tuple[Array, list[str]]:
         rows, tags = [np.zeros((0, 3 * self.vectors.width))], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from tlbench.setups import Setup
 from tlbench.sources import DataSource
 from tlbench.stages.store import StageStore
 
+collect_ignore = [] if os.environ.get("TLBENCH_TEST_GPU") else ["test_gpu.py"]
 SEEDS = {"init": 1, "head": 2, "adapters": 3, "order": 4, "dropout": 5}
 
 

@@ -15,12 +15,13 @@ import torch
 from tlbench import GenerationExample, QuestionExample, Span, TextExample, TokenExample
 from tlbench.engine import families
 from tlbench.engine.encoding import Encoded
-from tlbench.engine.forms import IGNORED, legal, trimmed
+from tlbench.engine.forms import IGNORED, trimmed
 from tlbench.engine.generation import joined, left_padded
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
 from tlbench.engine.predict import predict
 from tlbench.errors import UserError
+from tlbench.iob2 import legal
 from tlbench.recipes import default_setup
 from tlbench.setups import Phase, Setup
 

@@ -9,7 +9,8 @@ from seqeval.metrics import f1_score
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
-from tlbench.kinds.tagging import Tagging, entities
+from tlbench.iob2 import entities
+from tlbench.kinds.tagging import Tagging
 from tlbench.task import TokenExample
 
 KIND = Tagging()

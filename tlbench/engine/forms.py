@@ -13,6 +13,7 @@ from torch import nn
 
 from tlbench.engine.encoding import EVALUATION_ROWS, Encoded, Floats, Ragged
 from tlbench.engine.families import check_offsets
+from tlbench.iob2 import legal
 from tlbench.setups import Family
 from tlbench.strategy import Prediction
 from tlbench.task import Example
@@ -373,16 +374,6 @@ def divergence(scores: torch.Tensor, soft: torch.Tensor, temperature: float, axi
     """Return the Kullback-Leibler divergence along an axis times the squared temperature; the axis is gone."""
     logs = nn.functional.log_softmax(scores / temperature, axis)
     return nn.functional.kl_div(logs, soft, reduction="none").sum(axis) * temperature**2
-
-
-def legal(tags: Sequence[str]) -> tuple[str, ...]:
-    """Return legal IOB2: an inside tag that continues no entity of its type begins one."""
-    out: list[str] = []
-    for tag in tags:
-        if tag.startswith("I-") and (not out or out[-1][1:] != tag[1:]):
-            tag = "B-" + tag[2:]
-        out.append(tag)
-    return tuple(out)
 
 
 def trimmed(text: str, start: int, end: int) -> int:

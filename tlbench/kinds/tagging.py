@@ -8,48 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tlbench.iob2 import OUTSIDE, Entity, entities, entity_types, is_entity_tag, may_follow
 from tlbench.kinds import degeneracy
 from tlbench.kinds.base import Array, Kind, Metric
 from tlbench.kinds.reduction import f1, mean_rates, rates, require_pairs, totals
 from tlbench.task import TokenExample
 
-OUTSIDE = "O"
 OTHER = "(other)"
 """Column of entities that were predicted with a type which the task does not have."""
-
-Entity = tuple[str, int, int]
-"""Type, first word, word after the last."""
-
-
-def entities(tags: Sequence[str]) -> set[Entity]:
-    """Return the entities of a tag sequence, as seqeval finds them in strict mode with the scheme IOB2.
-
-    An entity begins at `B-X` and goes on through `I-X`; an `I-` that continues nothing belongs to no entity.
-
-    Raises:
-        ValueError: a tag is neither `O` nor `B-` or `I-` with a type.
-    """
-    found = set()
-    begin, kind = -1, ""
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        if tag != OUTSIDE and not is_entity_tag(tag):
-            raise ValueError(f"{tag!r} is no IOB2 tag: use 'O', or 'B-' or 'I-' and a type")
-        if kind and tag != f"I-{kind}":
-            found.add((kind, begin, place))
-            kind = ""
-        if tag.startswith("B-"):
-            begin, kind = place, tag[2:]
-    return found
-
-
-def is_entity_tag(tag: Any) -> bool:
-    """Return whether a tag is `B-` or `I-` and a type."""
-    return isinstance(tag, str) and tag[:2] in ("B-", "I-") and len(tag) > 2
-
-
-def entity_types(tags: Sequence[str]) -> tuple[str, ...]:
-    """Return the types that tags name, sorted."""
-    return tuple(sorted({tag[2:] for tag in tags if tag != OUTSIDE}))
 
 
 def scored(example: TokenExample, prediction: Sequence[str]) -> tuple[set[Entity], set[Entity]]:
@@ -172,9 +138,9 @@ def _wrong_tags(tags: Sequence[Any]) -> str | None:
     for place, tag in enumerate(tags):
         if tag is not None and tag != OUTSIDE and not is_entity_tag(tag):
             return f"tag {tag!r} of word {place} is no IOB2 tag"
-        if tag is not None and tag.startswith("I-") and previous[1:] != tag[1:]:
+        if not may_follow(tag, previous):
             return f"tag {tag!r} of word {place} continues no entity: IOB2 begins each with 'B-'"
-        previous = OUTSIDE if tag is None else tag
+        previous = tag
     return None
 
 
