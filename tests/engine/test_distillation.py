@@ -102,6 +102,35 @@ def test_teachers_differ_in_their_streams_and_see_the_cells_own_labels(
     assert not torch.equal(seen[0][-1], seen[1][-1])
 
 
+def test_each_teacher_is_kept_by_itself(
+    cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int | None] = []
+    train = neural.train
+
+    def watched(*given: Any) -> Any:
+        trained.append(given[-1].member)
+        if trained == [0, 1] and interrupted:
+            raise KeyboardInterrupt
+        return train(*given)
+
+    monkeypatch.setattr(neural, "train", watched)
+    interrupted, cell = True, cell_of("token-classification", "encoder", "distill(members=3)+short")
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell, shop)
+    interrupted = False
+    trained.clear()
+    three = run_cell(cell, shop)
+    assert trained == [1, 2, None]  # the first had been asked before the interrupt
+    trained.clear()
+    two = run_cell(cell_of("token-classification", "encoder", "distill(members=2)+short"), shop)
+    assert trained == [None]
+    used = [outcome.facts["training"]["upstream"][0] for outcome in (three, two)]
+    assert used[0]["stage"] != used[1]["stage"]
+    assert 0 < used[0]["spent"] < used[0]["seconds"]
+    assert used[1]["spent"] == 0 < used[1]["seconds"] < used[0]["seconds"]
+
+
 def test_loss_equals_its_definition(machine_of: Callable[..., Machine], toys: ModuleType) -> None:
     temperature, weight = 2.0, 0.3
     setup = Setup(teacher=Teacher(None, Setup(), 1, temperature, weight))

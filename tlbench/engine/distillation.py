@@ -1,10 +1,11 @@
-"""Teachers: trained on the cell's own labels, asked about its training examples, computed once and shared."""
+"""Teachers: trained on the cell's own labels, asked about its training examples, each computed once and shared."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from tlbench.engine.encoding import Encoded, Floats, Ragged
 from tlbench.engine.forms import stacked
 from tlbench.engine.predict import raw_rows
 from tlbench.grid import Cell
-from tlbench.setups import Teacher
 from tlbench.stages.store import Arrays
 from tlbench.task import Example, GenerationExample
 
@@ -73,6 +73,7 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
     teacher = cell.condition.setup.teacher
     assert teacher is not None
     above = teacher_cell(cell)
+    by_text = above.condition.task.kind == "text-generation"
     key = {
         "protocol": above.condition.protocol,
         "task": above.condition.task,
@@ -81,47 +82,50 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         "asked": digest(list(examples)),
         "copies": cell.condition.setup.augment,
         "model": above.condition.model,
-        "teacher": _speaking(teacher, above.condition.task.kind),
+        "setup": teacher.setup,
+        "temperature": 1.0 if by_text else teacher.temperature,
         "budget": above.condition.budget,
         "replicate": cell.replicate,
         "numerics": bench.numerics,
     }
-    arrays, there = bench.stage("teachers", key, lambda: _asked(above, examples, train, bench, teacher.members,
-                                                               teacher.temperature))
-    seconds = float(arrays["seconds"])
-    texts = tuple(str(text) for text in arrays["texts"].tolist()) if "texts" in arrays else None
-    soft = None
-    if texts is None:
-        rows = Ragged(np.array(arrays["flat"]), np.asarray(arrays["starts"], dtype=np.int64))
-        soft = tuple(np.asarray(rows.row(i), dtype=np.float32) for i in range(len(rows.lengths)))
-    return Lesson(digest(key, 16), soft, texts, seconds, 0.0 if there else seconds)
+    members = range(1 if by_text else teacher.members)  # texts have no mean: the first teacher speaks
+    asked = [
+        bench.stage("teacher", {**key, "member": member}, partial(_asked, above, examples, train, bench, member,
+                                                                  teacher.temperature))
+        for member in members
+    ]
+    seconds = [float(arrays["seconds"]) for arrays, _ in asked]
+    spent = sum(each for each, (_, there) in zip(seconds, asked, strict=True) if not there)
+    first = asked[0][0]
+    texts = tuple(str(text) for text in first["texts"].tolist()) if by_text else None
+    soft = None if by_text else _mean([arrays for arrays, _ in asked])
+    return Lesson(digest([key, len(members)], 16), soft, texts, sum(seconds), spent)
 
 
-def _speaking(teacher: Teacher, kind: str) -> Teacher:
-    """Return a teacher with the settings that do not change what it says set to fixed values."""
-    return replace(teacher, weight=0.0, temperature=1.0 if kind == "text-generation" else teacher.temperature)
-
-
-def _asked(
-    above: Cell, examples: Sequence[Example], train: Train, bench: Bench, members: int, temperature: float
-) -> Arrays:
-    """Train the teachers one after the other and return the mean of what they say."""
+def _asked(above: Cell, examples: Sequence[Example], train: Train, bench: Bench, member: int,
+           temperature: float) -> Arrays:
+    """Train one teacher and return what it says, with its seconds."""
     start = time.perf_counter()
-    total: list[Floats] = []
-    for member in range(members):
-        done = train(above, member)
-        form = done.machine.form
-        encoded = form.encode(examples)
-        rows = raw_rows(done.machine, encoded, bench.precision, bench.place)
-        if form.generates:  # texts have no mean: the first teacher speaks
-            said = form.decode(examples, encoded, rows)
-            return {"texts": np.array(said, dtype=np.str_), "seconds": np.array(time.perf_counter() - start)}
-        taught = form.taught(encoded, [form.soften(row, temperature) for row in rows])
-        total = taught if not total else [a + b for a, b in zip(total, taught, strict=True)]
-    made = stacked([row / np.float32(members) for row in total])
-    return {
-        "flat": made.flat.astype(np.float32), "starts": made.starts, "seconds": np.array(time.perf_counter() - start)
-    }
+    done = train(above, member)
+    form = done.machine.form
+    encoded = form.encode(examples)
+    rows = raw_rows(done.machine, encoded, bench.precision, bench.place)
+    said: dict[str, Any]
+    if form.generates:
+        said = {"texts": np.array(form.decode(examples, encoded, rows), dtype=np.str_)}
+    else:
+        made = stacked(form.taught(encoded, [form.soften(row, temperature) for row in rows]))
+        said = {"flat": made.flat.astype(np.float32), "starts": made.starts}
+    return {**said, "seconds": np.array(time.perf_counter() - start)}
+
+
+def _mean(asked: Sequence[Arrays]) -> tuple[Floats, ...]:
+    """Return the mean of what the teachers say of each example, float32 rows."""
+    total = np.array(asked[0]["flat"], dtype=np.float32)
+    for arrays in asked[1:]:
+        total = total + np.asarray(arrays["flat"], dtype=np.float32)
+    rows = Ragged(total / np.float32(len(asked)), np.asarray(asked[0]["starts"], dtype=np.int64))
+    return tuple(np.asarray(rows.row(at), dtype=np.float32) for at in range(len(rows.lengths)))
 
 
 def with_lesson(form: Any, encoded: Encoded, given: Lesson | None) -> Encoded:
