@@ -44,6 +44,6 @@ class Multi30kEnDe(HubTask):
         "test": "cb6dbf7019660f42a60143c3171e79f4e3ba0db5aacbd933dcc9253414611f44",
     }
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return a caption with its translation."""
         return GenerationExample(name, row["en"], (row["de"],))

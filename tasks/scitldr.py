@@ -42,7 +42,7 @@ class Scitldr(HubTask):
         "test": "fc88c2c2920755222076897eb819c32c1b7368ccec038f8b79db8674cbfbea86",
     }
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return an abstract with all its references."""
         return GenerationExample(name, " ".join(_stripped(row["source"])), tuple(_stripped(row["target"])))
 

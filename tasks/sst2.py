@@ -45,6 +45,6 @@ class Sst2(HubTask):
         "test": "d7351ae04b3660bd8a99bd1f198a4bd8f15d1dcc23908c529b61e56ca5790fe0",
     }
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return a sentence with its label by name."""
         return TextExample(name, row["text"], row["label_text"])

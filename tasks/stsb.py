@@ -43,6 +43,6 @@ class Stsb(HubTask):
         "test": "79512946dc02490ccbd921451057d042805db2e8576cedd3659fbd00ada8e45c",
     }
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return a pair with its score."""
         return TextExample(name, row["sentence1"], float(row["score"]), text_pair=row["sentence2"])

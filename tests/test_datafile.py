@@ -274,6 +274,8 @@ def test_tag_and_answer_problems_are_one_sentence(tmp_path: Path) -> None:
     refused("2 words and 1 tags", path)
     write_jsonl(path, [{"words": ["a", "b"], "tags": ["O", "I-X"]}] * 20)
     refused("tag 'I-X' follows 'O' at line 1 .*: write IOB2", path)
+    write_jsonl(path, [{"words": ["a", "b"], "tags": ["O", "B-"]}] * 20)
+    refused("tag 'B-' at line 1 .* is no IOB2 tag: write 'O', or 'B-' or 'I-' and a type", path)
     write_jsonl(path, [{"question": "q", "context": "abc", "answer": "x"}] * 20)
     refused("answer 'x' does not stand in its context at line 1", path)
     write_jsonl(path, [{"question": "q", "context": "abc", "answer": "b", "start": 2}] * 20)

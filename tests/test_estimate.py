@@ -65,7 +65,8 @@ def test_plan_counts_what_lies_before_the_cells_once(
 ) -> None:
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     shared = "intermediate(source=toy-names,budget=20)"
-    strategies = f"{shared},{shared}+lora,intermediate(source=toy-names,budget=20,redraw=True),distill(members=2),tapt"
+    strategies = (f"{shared},{shared}+lora,intermediate(source=toy-names,budget=20,redraw=True),distill(members=2),"
+                  "distill(members=3),tapt")
     arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("encoder")), "--json",
                  "--strategies", strategies, "--budgets", "40", "--replicates", "2", "--out", str(tmp_path / "r")]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
@@ -73,7 +74,7 @@ def test_plan_counts_what_lies_before_the_cells_once(
     made = json.loads(result.stdout)
     stages = [(row["stage"].partition(":")[0], row["times"]) for row in made["stages"]]
     # The redrawn source model of replicate 0 is the shared one, so one more is trained for the two replicates.
-    assert stages == [("source model", 1), ("source model", 1), ("2 teachers", 2), ("reading", 1)]
+    assert stages == [("source model", 1), ("source model", 1), ("teacher", 4), ("teacher", 2), ("reading", 1)]
     assert all(row["seconds_each"] > 0 for row in made["stages"])
     cells = sum(row["cells"] * row["seconds_each"] for row in made["rows"])
     before = sum(row["times"] * row["seconds_each"] for row in made["stages"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tlbench import UserError, data, files
+from tlbench import registry as plugins
 from tlbench.references import task_ref
 from tlbench.registry import Registry
 from tlbench.sources import DataSource
@@ -61,3 +62,21 @@ def test_task_is_prepared_anew_when_the_code_that_parses_changed(
     monkeypatch.setattr(data.store, "code", lambda: "edited")
     assert data.task_data(task, ref, source) == kept
     assert len(list((tmp_path / "tasks").iterdir())) == 2
+
+
+def test_task_is_prepared_anew_when_a_class_that_it_is_made_of_was_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = plugins.load([])
+    read, edited = [], ""
+
+    def hashed(path: Path) -> str:
+        read.append(path.name)
+        return path.name + (" edited" if path.name == edited else "")
+
+    monkeypatch.setattr(data, "file_sha256", hashed)
+    found = {}
+    for edited in ("", "bc5cdr.py", "hub.py", "task.py", "iob2.py", "sst2.py"):
+        found[edited] = data._code(registry.task("bc5cdr"))
+    assert all(found[name] != found[""] for name in ("bc5cdr.py", "hub.py", "task.py", "iob2.py"))
+    assert found["sst2.py"] == found[""]

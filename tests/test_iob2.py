@@ -30,5 +30,6 @@ def test_what_may_follow(tag: str | None, before: str | None, fine: bool) -> Non
 
 def test_a_mention_is_one_entity() -> None:
     assert mention("A", 3) == ["B-A", "I-A", "I-A"]
+    assert mention("A", 0) == []
     for size in (1, 2, 5):
         assert entities([*mention("A", size), *mention("A", 1)]) == {("A", 0, size), ("A", size, size + 1)}

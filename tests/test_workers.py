@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.executors.workers import _taken, upstream_of
+from tlbench.executors.workers import _taken, stages_of
 from tlbench.grid import Cell
 from tlbench.planning import Request, make_plan
 from tlbench.registry import Registry
@@ -34,43 +34,55 @@ def test_cells_that_share_a_source_model_are_kept_apart(cells: Cells) -> None:
     third = _taken(queue, [first, second])
     names = [cell.condition.strategy.name.partition("(")[0] for cell in (first, second, third)]
     assert names == ["intermediate", "finetune", "finetune"]
-    assert upstream_of(_taken(queue, [second])) == upstream_of(first)  # the source model is there by now
+    assert stages_of(_taken(queue, [second])) == stages_of(first)  # the source model is there by now
     assert queue == []
 
 
 def test_who_must_wait_does_so_where_nothing_else_is_left(cells: Cells) -> None:
     queue = cells("intermediate(source=toy-names)")
     first = _taken(queue, [])
-    assert upstream_of(queue[0]) == upstream_of(first)
+    assert stages_of(queue[0]) == stages_of(first)
     assert _taken(queue, [first]).replicate == 1
 
 
-@pytest.mark.parametrize(("strategy", "tasks", "stages"), [
-    ("finetune", ("toy-topic", "toy-names"), {None}),
-    ("scratch", ("toy-topic", "toy-names"), {None}),
-    ("distill", ("toy-topic", "toy-names"), {None}),
-    ("intermediate(source=toy-score)", ("toy-topic", "toy-names"), 1),
-    ("intermediate(source=toy-score,redraw=True)", ("toy-topic", "toy-names"), 2),
-    ("tapt(tokens=800)", ("toy-topic", "toy-names"), 2),
-    ("tapt(tokens=800,redraw=True)", ("toy-topic", "toy-names"), 4),
-    ("word2vec", ("toy-topic", "toy-names"), {None}),
+@pytest.mark.parametrize(("strategy", "stages"), [
+    ("finetune", 0),
+    ("scratch", 0),
+    ("word2vec", 0),
+    ("distill", 4),  # a task and a replicate each
+    ("intermediate(source=toy-score)", 1),
+    ("intermediate(source=toy-score,redraw=True)", 2),
+    ("intermediate(source=toy-score)+distill", 5),
+    ("tapt(tokens=800)", 2),
+    ("tapt(tokens=800,redraw=True)", 4),
 ])
-def test_a_stage_has_a_name_for_each_content(
-    strategy: str, tasks: tuple[str, ...], stages: set[None] | int, cells: Cells
-) -> None:
-    found = {upstream_of(cell) for cell in cells(strategy, tasks=tasks)}
-    assert (found if isinstance(stages, set) else len(found - {None})) == stages
+def test_a_stage_has_a_name_for_each_content(strategy: str, stages: int, cells: Cells) -> None:
+    found = [stages_of(cell) for cell in cells(strategy, tasks=("toy-topic", "toy-names"))]
+    assert len(frozenset[str]().union(*found)) == stages
+
+
+@pytest.mark.parametrize(("one", "other", "shared"), [
+    ("intermediate(source=toy-names)", "intermediate(source=toy-names)+lora", True),
+    ("intermediate(source=toy-names)", "intermediate(source=toy-names,redraw=True)", True),  # at replicate 0
+    ("intermediate(source=toy-names)", "intermediate(source=toy-score)", False),
+    ("distill", "distill(members=2)", True),
+    ("distill", "distill(weight=0.1)+lora", True),
+    ("distill", "distill(temperature=5.0)", False),
+    ("tapt(tokens=800)", "tapt(tokens=900)", False),
+])
+def test_strategies_share_what_the_store_shares(one: str, other: str, shared: bool, cells: Cells) -> None:
+    first, second = (next(cell for cell in cells(strategy) if cell.replicate == 0) for strategy in (one, other))
+    assert bool(stages_of(first) & stages_of(second)) is shared
 
 
 def test_models_do_not_share_a_stage(cells: Cells, zoo: Callable[..., Path]) -> None:
     models = [str(zoo("encoder")), str(zoo("encoder-decoder"))]
-    assert len({upstream_of(cell) for cell in cells("intermediate(source=toy-score)", models=models)}) == 2
+    assert len({stages_of(cell) for cell in cells("intermediate(source=toy-score)", models=models)}) == 2
 
 
 def test_vectors_of_a_domain_are_shared_by_all_cells(
     cells: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tlbench.offers.Corpora", lambda suite, source: {"toy": {}})
-    found = {upstream_of(cell) for cell in cells("word2vec-domain", tasks=("toy-topic", "toy-names"))}
+    (found,) = {stages_of(cell) for cell in cells("word2vec-domain", tasks=("toy-topic", "toy-names"))}
     assert len(found) == 1
-    assert found != {None}

@@ -160,8 +160,9 @@ def _token_example(row: Row, name: str) -> Example:
         raise UserError(f"{row.place} has {len(words)} words and {len(tags)} tags: give one tag per word")
     before: str | None = "O"
     for tag in tags:
-        known = tag is None or tag == OUTSIDE or is_entity_tag(tag)
-        if not known or not may_follow(tag, before):
+        if tag is not None and tag != OUTSIDE and not is_entity_tag(tag):
+            raise UserError(f"tag {tag!r} at {row.place} is no IOB2 tag: write 'O', or 'B-' or 'I-' and a type")
+        if not may_follow(tag, before):
             raise UserError(f"tag {tag!r} follows {before!r} at {row.place}: write IOB2, where an entity "
                             "starts with B- and goes on with I-")
         before = tag

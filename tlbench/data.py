@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tlbench import iob2
 from tlbench.canonical import digest
 from tlbench.corpora import store
 from tlbench.errors import UserError
@@ -92,9 +93,9 @@ def task_data(task: Task, ref: TaskRef, source: DataSource) -> TaskData:
 
 def _code(task: Task) -> list[str]:
     """Return hashes of the source that prepares a task, so that it is prepared anew when that was edited."""
-    path = getattr(sys.modules.get(type(task).__module__), "__file__", None)
-    own = [file_sha256(Path(path))] if path and Path(path).is_file() else []
-    return [*own, store.code()]
+    modules = [cls.__module__ for cls in type(task).__mro__ if issubclass(cls, Task)]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in (*modules, iob2.__name__)]
+    return [*(file_sha256(Path(path)) for path in files if path and Path(path).is_file()), store.code()]
 
 
 def without_answer(example: Example) -> Example:

@@ -155,8 +155,7 @@ class Stages:
             # The same teachers teach every strategy that asks for them alike.
             ref = StrategyRef("teachers", (), True, "none")
             above = [teacher_cell(replace(cell, condition=replace(cell.condition, strategy=ref))) for cell in cells]
-            each = self._probe(above[0], shop) * setup.teacher.members
-            self._add(f"{setup.teacher.members} teachers: {_title(above[0])}", above, each, shop)
+            self._add(f"teacher: {_title(above[0])}", above, self._probe(above[0], shop), shop, setup.teacher.members)
         if isinstance(setup.weights, Continued):
             text = cells[0].condition.task if setup.weights.corpus == "task" else setup.weights.corpus
             identity = digest([setup.weights, cells[0].condition.model, text])
@@ -164,8 +163,9 @@ class Stages:
                 self._seen.add(identity)
                 self._row(f"reading: {_title(cells[0])}", 1, _reading(cells[0], setup.weights.recipe.tokens, shop))
 
-    def _add(self, name: str, above: Sequence[Cell], seconds: float, shop: Shop) -> None:
-        new = {cell.key: cell for cell in above if cell.key not in self._seen}
+    def _add(self, name: str, above: Sequence[Cell], seconds: float, shop: Shop, members: int = 1) -> None:
+        every = {f"{cell.key}|{member}": cell for cell in above for member in range(members)}
+        new = {key: cell for key, cell in every.items() if key not in self._seen}
         self._seen |= new.keys()
         if new:
             self._row(name, len(new), seconds)

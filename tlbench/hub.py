@@ -14,8 +14,8 @@ from tlbench.task import Example, Splits, Task
 class HubTask(Task):
     """A task of the Hub, pinned by the repository's revision and, in a mirror, by the content of its rows.
 
-    A subclass names `hub` and `columns` and defines `example`, or `examples` where one example takes several rows, or
-    `load` where there are other splits than the three official ones.
+    A subclass names `hub` and `columns` and defines `to_example`, or `examples` where one example takes several rows,
+    or `load` where the official splits are not what is wanted.
 
     Attributes:
         hub: The repository, its revision, and the files of each split.
@@ -28,18 +28,30 @@ class HubTask(Task):
     columns: ClassVar[tuple[str, ...]] = ()
     rows_sha256: ClassVar[Mapping[str, str]] = {}
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Refuse a task that names no files, or does not say what becomes of their rows.
+
+        Raises:
+            TypeError: it is so.
+        """
+        super().__init_subclass__(**given)
+        makes = any(getattr(cls, name) is not getattr(HubTask, name) for name in ("to_example", "examples", "load"))
+        if hasattr(cls, "name") and not (makes and hasattr(cls, "hub")):
+            raise TypeError(f"{cls.__name__} needs `hub`, and `to_example`, `examples` or `load`")
+
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return the example of one row; `name` is its split and number, an id that nothing else has."""
-        raise NotImplementedError(f"{type(self).__name__} defines neither example, examples nor load")
+        raise NotImplementedError
 
     def examples(self, source: DataSource, split: str) -> Sequence[Example]:
         """Return the examples of one split, in order."""
-        return [self.example(f"{split}-{at}", row) for at, row in enumerate(self.rows(source, split))]
+        return [self.to_example(f"{split}-{at}", row) for at, row in enumerate(self.rows(source, split))]
 
     def load(self, source: DataSource) -> Splits:
-        """Return the three official splits."""
-        return Splits(train=self.examples(source, "train"), validation=self.examples(source, "validation"),
-                      test=self.examples(source, "test"))
+        """Return the official splits; a task may lack the one for validation."""
+        train = self.examples(source, "train")
+        validation = self.examples(source, "validation") if "validation" in self.hub.files else None
+        return Splits(train=train, validation=validation, test=self.examples(source, "test"))
 
     def rows(self, source: DataSource, split: str) -> list[dict[str, Any]]:
         """Return the kept columns of one split's rows.

@@ -54,5 +54,5 @@ def legal(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def mention(kind: str, words: int) -> list[str]:
-    """Return the tags of an entity of so many words, at least one."""
-    return [f"B-{kind}", *[f"I-{kind}"] * (words - 1)]
+    """Return the tags of an entity of so many words."""
+    return [f"B-{kind}", *[f"I-{kind}"] * (words - 1)][:words]

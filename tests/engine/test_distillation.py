@@ -19,9 +19,12 @@ from tlbench.engine import neural
 from tlbench.engine.distillation import Lesson, with_lesson
 from tlbench.engine.forms import IGNORED, softmax
 from tlbench.engine.machine import Machine
+from tlbench.engine.place import Place
 from tlbench.grid import Cell
 from tlbench.planning import Request, make_plan
+from tlbench.registry import Registry
 from tlbench.setups import Setup, Teacher
+from tlbench.sources import DataSource
 
 FAMILIES = ("encoder", "decoder", "encoder-decoder")
 KINDS = ("text-classification", "text-regression", "token-classification", "question-answering", "text-generation")
@@ -45,6 +48,12 @@ def short_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neural, "lesson", short)
 
 
+@pytest.fixture
+def fresh(registry: Registry, place: Place, tmp_path: Path) -> Shop:
+    """Return a shop whose store holds no teachers of other tests."""
+    return Shop(registry, DataSource(cache=tmp_path / "cache", offline=True), place, "fp32")
+
+
 @pytest.mark.parametrize(("kind", "family"), [
     (k, f) for k in KINDS for f in FAMILIES if (k, f) != ("text-generation", "encoder")
 ])
@@ -52,10 +61,11 @@ def test_student_learns_from_its_own_kind(kind: str, family: str, cell_of: Calla
     cell = cell_of(kind, family, "distill(members=2)+augment(copies=1)+short")
     first, again = run_cell(cell, shop), run_cell(cell, shop)
     assert first.facts["status"] in ("ok", "collapsed"), first.facts["reason"]
-    (made,), (reused,) = (outcome.facts["training"]["upstream"] for outcome in (first, again))
-    assert made["labels"] == 0
-    assert reused["spent"] == 0 < reused["seconds"]
-    assert made["task"].startswith("teacher: " + ("1" if kind == "text-generation" else "2"))
+    made, reused = (outcome.facts["training"]["upstream"] for outcome in (first, again))
+    assert len(made) == len(reused) == (1 if kind == "text-generation" else 2)
+    for one, other in zip(made, reused, strict=True):
+        assert (one["task"], one["labels"], one["stage"]) == ("teacher: the student's model", 0, other["stage"])
+        assert one["spent"] == one["seconds"] == other["seconds"] > other["spent"] == 0
     curves = [json.dumps(outcome.facts["training"]["curve"]) for outcome in (first, again)]
     assert curves[0] == curves[1]
     assert first.predictions.equals(again.predictions)
@@ -103,7 +113,7 @@ def test_teachers_differ_in_their_streams_and_see_the_cells_own_labels(
 
 
 def test_each_teacher_is_kept_by_itself(
-    cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+    cell_of: Callable[..., Cell], fresh: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[int | None] = []
     train = neural.train
@@ -117,18 +127,73 @@ def test_each_teacher_is_kept_by_itself(
     monkeypatch.setattr(neural, "train", watched)
     interrupted, cell = True, cell_of("token-classification", "encoder", "distill(members=3)+short")
     with pytest.raises(KeyboardInterrupt):
-        run_cell(cell, shop)
+        run_cell(cell, fresh)
     interrupted = False
     trained.clear()
-    three = run_cell(cell, shop)
+    three = run_cell(cell, fresh)
     assert trained == [1, 2, None]  # the first had been asked before the interrupt
     trained.clear()
-    two = run_cell(cell_of("token-classification", "encoder", "distill(members=2)+short"), shop)
+    two = run_cell(cell_of("token-classification", "encoder", "distill(members=2)+short"), fresh)
     assert trained == [None]
-    used = [outcome.facts["training"]["upstream"][0] for outcome in (three, two)]
-    assert used[0]["stage"] != used[1]["stage"]
-    assert 0 < used[0]["spent"] < used[0]["seconds"]
-    assert used[1]["spent"] == 0 < used[1]["seconds"] < used[0]["seconds"]
+    large, small = (outcome.facts["training"]["upstream"] for outcome in (three, two))
+    assert [one["stage"] for one in large[:2]] == [one["stage"] for one in small]
+    assert [one["spent"] > 0 for one in large] == [False, True, True]
+    assert [one["spent"] for one in small] == [0, 0]
+
+
+@pytest.mark.parametrize(("strategy", "again"), [
+    ("distill(members=1,weight=0.9)", False),
+    ("distill(members=1)+lora", False),
+    ("distill(members=1,temperature=5.0)", True),
+    ("distill(members=1)+augment(copies=1)", True),
+    ("distill(members=1,teacher=tiny-decoder)", True),
+])
+def test_teachers_are_asked_again_where_they_would_say_something_else(
+    strategy: str, again: bool, fresh: Shop, zoo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int | None] = []
+    train = neural.train
+    monkeypatch.setattr(neural, "train", lambda *given: (trained.append(given[-1].member), train(*given))[1])
+    names = tuple(str(zoo(family)) for family in ("encoder", "decoder"))
+    for text in ("distill(members=1)+short", f"{strategy}+short"):
+        trained.clear()
+        cells = make_plan(Request(("toy-topic",), (text,), names, replicates=1), fresh.registry, fresh.source).cells
+        (cell,) = (each for each in cells if each.condition.model and each.condition.model.family == "encoder")
+        run_cell(cell, fresh)
+    assert trained == ([0, None] if again else [None])
+
+
+def test_other_labels_or_another_recipe_take_other_teachers(
+    cell_of: Callable[..., Cell], fresh: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = cell_of("text-classification", "encoder", "distill(members=1)+short")
+    condition, teacher = cell.condition, cell.condition.setup.teacher
+    assert teacher is not None
+    phase = teacher.setup.phases[0]
+    slower = replace(phase, recipe=replace(phase.recipe, learning_rate=phase.recipe.learning_rate / 2))
+    other = replace(condition.setup, teacher=replace(teacher, setup=replace(teacher.setup, phases=(slower,))))
+    changed = (replace(condition, label_noise=0.5), replace(condition, budget=30), replace(condition, setup=other))
+    cells = [cell, replace(cell, replicate=1), *(replace(cell, condition=each) for each in changed)]
+    found = {run_cell(each, fresh).facts["training"]["upstream"][0]["stage"] for each in cells}
+    assert len(found) == len(cells)
+
+
+def test_full_memory_charges_no_teacher_twice(
+    cell_of: Callable[..., Cell], fresh: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int | None] = []
+    train = neural.train
+
+    def short_of_memory(*given: Any) -> Any:
+        tried.append(given[-1].member)
+        if tried in ([0, 1], [0, 1, 1, None]):
+            raise torch.OutOfMemoryError("full")
+        return train(*given)
+
+    monkeypatch.setattr(neural, "train", short_of_memory)
+    facts = run_cell(cell_of("text-classification", "encoder", "distill(members=2,temperature=1.5)+short"), fresh).facts
+    assert tried == [0, 1, 1, None, None]
+    assert all(one["spent"] == one["seconds"] > 0 for one in facts["training"]["upstream"])
 
 
 def test_loss_equals_its_definition(machine_of: Callable[..., Machine], toys: ModuleType) -> None:
@@ -138,7 +203,7 @@ def test_loss_equals_its_definition(machine_of: Callable[..., Machine], toys: Mo
     machine.eval()
     encoded = machine.form.encode(toys.examples("toy-topic", 2))
     q = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32)
-    lesson = Lesson("", tuple(q[i : i + 1] for i in range(2)), None, 0.0, 0.0)
+    lesson = Lesson(tuple(q[i : i + 1] for i in range(2)), None)
     batch = with_lesson(machine.form, encoded, lesson).batch([0, 1], torch.device("cpu"))
     z = machine.form.scores(machine, batch).detach().numpy().astype(np.float64)
     logs = np.log(softmax(z).astype(np.float64))
@@ -197,7 +262,7 @@ def test_divergence_from_oneself_is_zero(
     with torch.no_grad():
         rows = [form.raw(machine, encoded.batch([row], torch.device("cpu")))[0] for row in range(len(encoded))]
         taught = form.taught(encoded, [form.soften(row, 2.0) for row in rows])
-        learning = with_lesson(form, encoded, Lesson("", tuple(taught), None, 0.0, 0.0))
+        learning = with_lesson(form, encoded, Lesson(tuple(taught), None))
         loss = machine(learning.batch(list(range(len(encoded))), torch.device("cpu")))
     assert float(loss) == pytest.approx(0.0, abs=1e-4)
 
@@ -229,5 +294,5 @@ def test_tags_of_a_teacher_reach_the_words_they_belong_to(
 
 def test_generation_learns_the_teachers_texts_and_keeps_targets_where_they_say_nothing(toys: ModuleType) -> None:
     examples = toys.examples("toy-copy", 3)
-    lesson = Lesson("", None, ("one", "", "three"), 0.0, 0.0)
+    lesson = Lesson(None, ("one", "", "three"))
     assert [e.targets for e in lesson.targets(examples)] == [("one",), examples[1].targets, ("three",)]

@@ -1,4 +1,4 @@
-"""What a GPU must do as a CPU does; run by `make test-gpu`, skipped where no GPU is seen."""
+"""What a GPU must do as a CPU does; collected by `make test-gpu` alone (`conftest.py`)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from tlbench.records import Store
 from tlbench.registry import Registry
 from tlbench.sources import DataSource
 from tlbench.workshop import PluginSpec
-
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen (make test-gpu)")
 
 KINDS = ("text-classification", "text-regression", "token-classification", "question-answering", "text-generation")
 COMBINATIONS = [(kind, family) for kind in KINDS for family in ("encoder", "decoder", "encoder-decoder")

@@ -24,7 +24,7 @@ class Reviews(HubTask):
     hub = HubFiles("somebody/reviews", "0" * 40, FILES)
     columns = ("text", "label")
 
-    def example(self, name: str, row: Mapping[str, Any]) -> Example:
+    def to_example(self, name: str, row: Mapping[str, Any]) -> Example:
         """Return a text with its label."""
         return TextExample(name, f"{name}: {row['text']}", "good" if row["label"] else "bad")
 
@@ -75,7 +75,15 @@ def test_a_missing_file_is_said_before_anything_is_read(mirror: DataSource, tmp_
     assert "does not hold somebody/reviews/test.jsonl" in str(Reviews().unavailable(mirror))
 
 
-def test_a_task_that_makes_no_example_says_what_is_missing(mirror: DataSource) -> None:
-    bare = type("Bare", (HubTask,), {"name": "bare", "kind": "text-classification", "hub": Reviews.hub})()
-    with pytest.raises(NotImplementedError, match="Bare defines neither example, examples nor load"):
-        bare.load(mirror)
+def test_a_task_may_lack_a_validation_split(mirror: DataSource) -> None:
+    files = {split: paths for split, paths in FILES.items() if split != "validation"}
+    task = type("Two", (Reviews,), {"hub": HubFiles("somebody/reviews", "0" * 40, files)})()
+    assert task.load(mirror).validation is None
+    assert check_task(task, mirror).ok
+
+
+@pytest.mark.parametrize("given", [{"hub": Reviews.hub}, {"to_example": Reviews.to_example}])
+def test_an_unfinished_task_is_refused_where_it_is_written(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="Bare needs `hub`, and `to_example`, `examples` or `load`"):
+        type("Bare", (HubTask,), {"name": "bare", "kind": "text-classification", **given})
+    type("Shared", (HubTask,), given)  # without a name it is no task yet

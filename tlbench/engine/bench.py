@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Bench:
         progress: Called with the share of the work done.
         data: Returns the data of a task, for the sources that a cell learns from.
         model: Returns a model for a kind of task, for teachers that are another model than the cell's.
+        spent: What stages have cost this cell so far, in seconds, by their identity.
     """
 
     place: Place
@@ -43,6 +44,12 @@ class Bench:
     progress: Callable[[float], None]
     data: Callable[[TaskRef], TaskData]
     model: Callable[[ModelRef, str], Source]
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def charged(self, stage: str, seconds: float) -> float:
+        """Return what a stage costs this cell: what was spent on it now, or before its training started over."""
+        self.spent[stage] = max(seconds, self.spent.get(stage, 0.0))
+        return self.spent[stage]
 
     @property
     def cache(self) -> Path:

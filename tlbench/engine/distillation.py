@@ -25,22 +25,33 @@ Train = Callable[[Cell, int], Any]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the teachers of a cell say of its training examples.
+class Asked:
+    """A teacher that was asked.
 
     Attributes:
-        stage: Identity of the stage's content.
-        soft: Softened outputs in task space, or `None` for generation.
-        texts: Generated targets, for generation (sequence-level distillation, arXiv:1606.07947).
-        seconds: What teaching cost when it was computed.
+        stage: Identity of what it said.
+        seconds: What training and asking it cost when that was done.
         spent: What it cost this cell.
     """
 
     stage: str
-    soft: tuple[Floats, ...] | None
-    texts: tuple[str, ...] | None
     seconds: float
     spent: float
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teachers of a cell say of its training examples.
+
+    Attributes:
+        soft: Softened outputs in task space, or `None` for generation.
+        texts: Generated targets, for generation (sequence-level distillation, arXiv:1606.07947).
+        teachers: Those who were asked, in order.
+    """
+
+    soft: tuple[Floats, ...] | None
+    texts: tuple[str, ...] | None
+    teachers: tuple[Asked, ...] = ()
 
     def targets(self, examples: Sequence[Example]) -> tuple[Example, ...]:
         """Return the examples with the teachers' texts for targets where these teach by text."""
@@ -82,24 +93,23 @@ def lesson(cell: Cell, data: CellData, examples: Sequence[Example], train: Train
         "asked": digest(list(examples)),
         "copies": cell.condition.setup.augment,
         "model": above.condition.model,
-        "setup": teacher.setup,
-        "temperature": 1.0 if by_text else teacher.temperature,
+        # All of the Teacher but what the student alone does with it.
+        "teacher": replace(teacher, members=1, weight=0.0, temperature=1.0 if by_text else teacher.temperature),
         "budget": above.condition.budget,
         "replicate": cell.replicate,
         "numerics": bench.numerics,
     }
-    members = range(1 if by_text else teacher.members)  # texts have no mean: the first teacher speaks
-    asked = [
-        bench.stage("teacher", {**key, "member": member}, partial(_asked, above, examples, train, bench, member,
-                                                                  teacher.temperature))
-        for member in members
-    ]
-    seconds = [float(arrays["seconds"]) for arrays, _ in asked]
-    spent = sum(each for each, (_, there) in zip(seconds, asked, strict=True) if not there)
-    first = asked[0][0]
-    texts = tuple(str(text) for text in first["texts"].tolist()) if by_text else None
-    soft = None if by_text else _mean([arrays for arrays, _ in asked])
-    return Lesson(digest([key, len(members)], 16), soft, texts, sum(seconds), spent)
+    said, teachers = list[Arrays](), list[Asked]()
+    for member in range(1 if by_text else teacher.members):  # texts have no mean: the first teacher speaks
+        own = {**key, "member": member}
+        ask = partial(_asked, above, examples, train, bench, member, teacher.temperature)
+        arrays, there = bench.stage("teacher", own, ask)
+        stage, seconds = digest(own, 16), float(arrays["seconds"])
+        said.append(arrays)
+        teachers.append(Asked(stage, seconds, bench.charged(stage, 0.0 if there else seconds)))
+    if by_text:
+        return Lesson(None, tuple(str(text) for text in said[0]["texts"].tolist()), tuple(teachers))
+    return Lesson(_mean(said), None, tuple(teachers))
 
 
 def _asked(above: Cell, examples: Sequence[Example], train: Train, bench: Bench, member: int,

@@ -95,14 +95,22 @@ def _installed(module: str) -> bool:
 
 
 def check_offsets(tokenizer: Any) -> None:
-    """Check that a tokenizer says where its tokens lie in a text, and that no part of a long text gets lost.
+    """Check that a tokenizer says where its tokens lie in a text.
 
     Raises:
-        UserError: it does not, or some does.
+        UserError: it does not.
     """
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path!r} reports no character offsets, which are needed "
                         "here: save a tokenizer.json beside it")
+
+
+def check_windows() -> None:
+    """Check that the library cuts a text which is longer than a model into windows that hold all of it.
+
+    Raises:
+        UserError: it does not.
+    """
     if not _keeps_long_texts():
         raise UserError(f"tokenizers {metadata.version('tokenizers')} loses the end of texts that are longer than a "
                         "model (issue 2091 of huggingface/tokenizers): run pip install 'tokenizers!=0.23.1,!=0.23.2'")
@@ -110,7 +118,6 @@ def check_offsets(tokenizer: Any) -> None:
 
 @lru_cache(maxsize=1)
 def _keeps_long_texts() -> bool:
-    """Return whether the library cuts a long text into pieces that hold all of it."""
     inner = Tokenizer(WordLevel({word: at for at, word in enumerate("abcdef")}, unk_token="a"))
     inner.pre_tokenizer = Whitespace()
     inner.enable_truncation(2)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tlbench.engine.encoding import EVALUATION_ROWS, Encoded, Floats, Ragged
-from tlbench.engine.families import check_offsets
+from tlbench.engine.families import check_offsets, check_windows
 from tlbench.iob2 import legal
 from tlbench.setups import Family
 from tlbench.strategy import Prediction
@@ -71,10 +71,11 @@ class Form(ABC):
         """Remember model and task.
 
         Raises:
-            UserError: the tokenizer does not say where its tokens lie, and the form needs that.
+            UserError: the tokenizer does not say where its tokens lie or loses some, and the form needs them.
         """
         if self.places:
             check_offsets(frame.tokenizer)
+            check_windows()
         self.frame = frame
 
     def fitted(self, examples: Sequence[Example]) -> Form:

@@ -70,7 +70,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     if not training["tokens_beside"]:
         del training["tokens_beside"]
     if given:
-        used.append(_taught(cell, given))
+        used += _taught(cell, given)
     used += done.beside
     if used:
         training["upstream"] = [asdict(one) for one in used]
@@ -104,9 +104,10 @@ def _read(cell: Cell, data: CellData, source: Source, bench: Bench) -> tuple[Use
     drawn = replace(start, recipe=replace(start.recipe, seed=seed))
     made, model, texts = read(drawn, data.task, source, bench)
     bench.clock.lap("upstream")
-    spent = min(made.seconds, time.perf_counter() - began)
+    stage = made.folder.name[:16]
+    spent = bench.charged(stage, min(made.seconds, time.perf_counter() - began))
     title = title_of(start.corpus, isinstance(start.start, Random), source, cell.condition.task)
-    used = Used(title, stage=made.folder.name[:16], shared=start.shared, seconds=made.seconds, spent=spent)
+    used = Used(title, stage=stage, shared=start.shared, seconds=made.seconds, spent=spent)
     return used, model, texts
 
 
@@ -126,13 +127,12 @@ def _lesson(cell: Cell, data: CellData, bench: Bench, micro: int) -> Lesson | No
     return given
 
 
-def _taught(cell: Cell, given: Lesson) -> Used:
-    """Return a lesson as a record tells it: it brings in no labels."""
+def _taught(cell: Cell, given: Lesson) -> list[Used]:
+    """Return the teachers of a lesson as a record tells them: they bring in no labels."""
     teacher = cell.condition.setup.teacher
     assert teacher is not None
     name = teacher.model.name if teacher.model else "the student's model"
-    title = f"teacher: {teacher.members} x {name}"
-    return Used(title, stage=given.stage, seconds=given.seconds, spent=given.spent)
+    return [Used(f"teacher: {name}", stage=one.stage, seconds=one.seconds, spent=one.spent) for one in given.teachers]
 
 
 def _upstream(
@@ -165,13 +165,14 @@ def _upstream(
     arrays, there = bench.stage("checkpoints", key, lambda: stored(trunk))
     state, seconds, score = opened(arrays)
     bench.clock.lap("upstream")
+    stage = digest(key, 16)
     used = Used(
-        stage=digest(key, 16),
+        stage=stage,
         task=start.task.name,
         labels=len(data.train) + len(data.validation),
         shared=start.shared,
         seconds=seconds,
-        spent=0.0 if there else seconds,
+        spent=bench.charged(stage, 0.0 if there else seconds),
         left_out=left_out,
         validation_score=score,
         predictors={"overlap": overlap(_texts(data), _texts(target))},

@@ -162,7 +162,7 @@ class Place:
 
 
 def _repeatable() -> None:
-    """Let a GPU compute the same numbers twice, as far as its kernels can; must come before its first product.
+    """Let a GPU compute the same numbers twice where that refuses no model; must come before its first product.
 
     cuBLAS needs a workspace of fixed size for it. New memory is not filled with NaN, which is for debugging and would
     launch a kernel for each tensor. cuDNN's attention is left out: its gradients differ from run to run, and it plans

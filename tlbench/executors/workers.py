@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -34,8 +34,8 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
     """Run the open cells on `spec.workers` processes and store each outcome as it comes.
 
     A worker that dies (killed, out of memory) costs its cell, which becomes a failed record; a new worker takes
-    its place. Cells that share a source model, or text to read first, do not begin while one of them is at work, as
-    long as there are others: they would wait for it.
+    its place. Cells that share a source model, teachers or text to read first do not begin while one of them is at
+    work, as long as there are others: they would wait for it.
 
     Args:
         work: What to do.
@@ -64,22 +64,28 @@ def run_in_workers(work: Todo, spec: ShopSpec, shop: Shop, store: Store, reporte
 
 def _taken(queue: list[Cell], running: Sequence[Cell]) -> Cell:
     """Take the next cell from the queue: the first that does not wait for what a running one may still be making."""
-    making = {upstream_of(cell) for cell in running} - {None}
-    place = next((at for at, cell in enumerate(queue) if upstream_of(cell) not in making), 0)
+    making = frozenset[str]().union(*map(stages_of, running))
+    place = next((at for at, cell in enumerate(queue) if not stages_of(cell) & making), 0)
     return queue.pop(place)
 
 
-def upstream_of(cell: Cell) -> str | None:
-    """Return what names the stage before a cell that other cells share: a source model, text that is read, vectors.
+def stages_of(cell: Cell) -> frozenset[str]:
+    """Return names of what lies before a cell and is shared: a source model, teachers, text that is read, vectors.
 
-    Cells without one, or whose stage is their own, have `None`. It only decides who waits for whom.
+    It only decides who waits for whom: cells with one name have one stage, or several of which some are one.
     """
-    condition, weights = cell.condition, cell.condition.setup.weights
+    condition, setup = cell.condition, cell.condition.setup
+    weights, found = setup.weights, list[object]()
     if isinstance(weights, Checkpoint | Continued):
         text = condition.task.name if isinstance(weights, Continued) and weights.corpus == "task" else ""
-        return digest([condition.model, weights, text, 0 if weights.shared else cell.replicate])
-    learner = condition.setup.learner
-    return digest(learner) if learner.reads else None
+        alike = replace(weights, shared=True)
+        found.append([condition.model, alike, text, 0 if weights.shared else cell.replicate])
+    if setup.teacher is not None:
+        labels = [condition.task, condition.budget, condition.label_noise, cell.replicate]
+        found.append([*labels, condition.model, replace(setup.teacher, members=1, weight=0.0)])
+    if setup.learner.reads:
+        found.append(setup.learner)
+    return frozenset(digest(each) for each in found)
 
 
 @contextmanager
