@@ -23,10 +23,9 @@ from tlbench import (
     TokenExample,
     UnsupportedError,
 )
+from tlbench.words import UNSPACED, sentences
 
-_SCRIPTS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"[{_SCRIPTS}]|[^\W_{_SCRIPTS}]+")
-_STOP = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?![a-z])|(?<=[\u3002\uff01\uff1f])|\n+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class SharedWords(LearnerModel):
 
     def _answer(self, example: QuestionExample) -> Span:
         question = set(words(example.question))
-        return max(sentences(example.context), key=lambda span: len(question & set(words(span.text))))
+        return max(spans_of_sentences(example.context), key=lambda span: len(question & set(words(span.text))))
 
 
 class LeadOrCopy(LearnerModel):
@@ -129,7 +128,7 @@ class LeadOrCopy(LearnerModel):
         """Compare both rules by mean word F1 with the first target; the first sentence wins a draw."""
         examples = [example for example in train if isinstance(example, GenerationExample)]
         pairs = [(example.source, example.targets[0]) for example in examples]
-        lead = sum(overlap(sentences(source)[0].text, target) for source, target in pairs)
+        lead = sum(overlap(spans_of_sentences(source)[0].text, target) for source, target in pairs)
         copy = sum(overlap(source, target) for source, target in pairs)
         self.copies = copy > lead
         return {"rule": "copy source" if self.copies else "lead sentence",
@@ -138,7 +137,7 @@ class LeadOrCopy(LearnerModel):
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return one text per source."""
         sources = [example.source for example in examples if isinstance(example, GenerationExample)]
-        return sources if self.copies else [sentences(source)[0].text for source in sources]
+        return sources if self.copies else [spans_of_sentences(source)[0].text for source in sources]
 
 
 def words(text: str) -> list[str]:
@@ -146,12 +145,10 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def sentences(text: str) -> list[Span]:
-    """Return the non-empty sentences with their offsets; one empty span for a text without any."""
-    edges = [0, *(edge for match in _STOP.finditer(text) for edge in match.span()), len(text)]
-    pieces = [(text[start:end], start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-    spans = [Span(piece.strip(), start + len(piece) - len(piece.lstrip())) for piece, start in pieces]
-    return [span for span in spans if span.text] or [Span("", 0)]
+def spans_of_sentences(text: str) -> list[Span]:
+    """Return the sentences with their offsets, no white space around; one empty span for a text without any."""
+    pieces = [(text[start:end], start) for start, end in sentences(text)]
+    return [Span(piece.strip(), start + len(piece) - len(piece.lstrip())) for piece, start in pieces]
 
 
 def overlap(candidate: str, reference: str) -> float:

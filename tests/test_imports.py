@@ -161,7 +161,7 @@ def test_plugins_import_public_names_and_standard_library_at_the_top() -> None:
         first = each.module.split(".")[0]
         below = len(path.relative_to(ROOT).parts) > 2 and path.name != "__init__.py"
         if first == "tlbench":
-            fine = each.module in public or each.module.startswith("tlbench.iob2.")
+            fine = each.module in public or each.module.startswith(("tlbench.iob2.", "tlbench.words."))
         elif first == package:
             beside = below and each.module.startswith(f"{package}.")
             fine = each.inside or each.typing or beside

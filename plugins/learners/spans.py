@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench import Example, LearnerModel, Prediction, QuestionExample, Span
+from tlbench.words import UNSPACED, sentences
 
 Array = NDArray[np.float64]
 Indexes = NDArray[np.int64]
 
-_CHARACTERS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_CHARACTERS}]|[^\W_{_CHARACTERS}]+|[^\w\s]|_")
-_SUBWORD = re.compile(rf"[{_CHARACTERS}]|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")
-_STOP = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?![a-z])|(?<=[\u3002\uff01\uff1f])|\n+")
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+|[^\w\s]|_")
+_SUBWORD = re.compile(rf"[{UNSPACED}]|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")
 _CLAUSE = frozenset(",;:()\u2014\u2013\uff0c\uff1b\uff1a\u3001")
 _ASKS = ("how many", "how much", "how", "who", "when", "where", "which", "why", "what")
 
@@ -86,7 +85,7 @@ class SpanRanker(LearnerModel):
     def _count_words(self, examples: Sequence[QuestionExample]) -> None:
         """Count in how many training sentences each subword stands, and the commonest tokens."""
         contexts = sorted({example.context for example in examples})
-        pieces = [context[start:end] for context in contexts for start, end in _sentences(context)]
+        pieces = [context[start:end] for context in contexts for start, end in sentences(context)]
         counts = Counter(part for piece in pieces for part in set(_subwords(piece)))
         self.rarity = {part: float(np.log((1 + len(pieces)) / (1 + count))) for part, count in counts.items()}
         self.unseen = float(np.log(1 + len(pieces)))
@@ -117,12 +116,12 @@ class SpanRanker(LearnerModel):
     def _candidates(self, example: QuestionExample) -> Candidates:
         """Return the candidates of all considered sentences; the empty span for an empty context."""
         question = set(_subwords(example.question))
-        sentences = _sentences(example.context)
-        matches = self._matches(example.context, question, sentences)
-        chosen = list(range(len(sentences)))
+        found = sentences(example.context)
+        matches = self._matches(example.context, question, found)
+        chosen = list(range(len(found)))
         if self.short:
             chosen = sorted(sorted(chosen, key=lambda at: (-matches[at, 0], at))[:self.best_sentences])
-        parts = [self._spans(example.context, sentences[at], question, matches[at]) for at in chosen]
+        parts = [self._spans(example.context, found[at], question, matches[at]) for at in chosen]
         starts, ends, features = (np.concatenate(column) for column in zip(*parts, strict=True))
         asked = f" {' '.join(_subwords(example.question))} "
         asks = next((index for index, words in enumerate(_ASKS) if f" {words} " in asked), len(_ASKS))
@@ -206,12 +205,6 @@ def _subwords(text: str) -> list[str]:
 
 def _grams(parts: set[str]) -> set[str]:
     return {part[at:at + 4] for part in parts for at in range(max(len(part) - 3, 1))}
-
-
-def _sentences(text: str) -> list[tuple[int, int]]:
-    """Return (start, end) of each sentence; the empty one for a text without any."""
-    edges = [0, *(edge for match in _STOP.finditer(text) for edge in match.span()), len(text)]
-    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if text[a:b].strip()] or [(0, 0)]
 
 
 def _f1(pool: Candidates, example: QuestionExample) -> Array:

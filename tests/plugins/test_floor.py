@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tlbench_plugins.floor import Floor, sentences
+from tlbench_plugins.floor import Floor, spans_of_sentences
 
 from tlbench import (
     Example,
@@ -81,6 +81,6 @@ def test_generation_takes_the_rule_that_fits_the_training_targets() -> None:
 
 def test_sentences_keep_offsets() -> None:
     text = '  He said "go." The U.S. army left.\n\nWho? '
-    spans = sentences(text)
+    spans = spans_of_sentences(text)
     assert [span.text for span in spans] == ['He said "go."', "The U.S. army left.", "Who?"]
     assert all(text[span.start:].startswith(span.text) for span in spans)
