@@ -119,5 +119,5 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-    # Torch's fused attention is repeatable only where an operation that is not ends the run: said in docs/protocol.md.
+    # Why torch's fused attention is not repeatable here stands in docs/protocol.md, not in every process's output.
     warnings.filterwarnings("ignore", message=".* Attention defaults to a non-deterministic algorithm")

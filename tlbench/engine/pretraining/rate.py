@@ -32,7 +32,7 @@ def gemm_peak(place: Place, precision: Precision) -> float:
     """Return the FLOP/s of a large square matrix product in the run's precision and with its threads: best of five."""
     kind = place.device.type if place.device.type in _SIZES else "cpu"
     size, dtype = _SIZES[kind], torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = (torch.randn(size, size, dtype=dtype, device=place.device) for _ in range(2))  # ones run faster
+    left, right = (torch.randn(size, size, dtype=dtype, device=place.device) for _ in range(2))
     best = float("inf")
     for _ in range(_REPEATS + 1):
         start = time.perf_counter()
