@@ -165,8 +165,8 @@ def _repeatable() -> None:
     """Let a GPU compute the same numbers twice where that refuses no model; must come before its first product.
 
     cuBLAS needs a workspace of fixed size for it. New memory is not filled with NaN, which is for debugging and would
-    launch a kernel for each tensor. cuDNN's attention is left out: its gradients may differ from run to run, and it plans
-    each new shape of a batch anew.
+    launch a kernel for each tensor. cuDNN's attention is left out: its gradients may differ from run to run, and it
+    plans each new shape of a batch anew.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
