@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +22,15 @@ TOYS = Path(__file__).with_name("toys.py")
 def test_plan_estimates_learners_and_neural_rows(
     zoo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    measured: list[float] = []
+    measure = timing._step_seconds
+
+    def steady(*given: Any) -> float:
+        """Time steps as ever, and answer a second, so that no stall of the machine decides what is compared."""
+        measured.append(measure(*given))
+        return 1.0
+
+    monkeypatch.setattr(timing, "_step_seconds", steady)
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("encoder")), "--json"]
     arguments += [
@@ -36,7 +47,10 @@ def test_plan_estimates_learners_and_neural_rows(
     assert made["cells"] == 12
     assert made["reused"] == 0
     seconds = {row["condition"].rpartition(" | ")[2]: row["seconds_each"] for row in made["rows"]}
-    assert seconds["scratch"] > seconds["finetune"] > 0
+    assert seconds["scratch"] > 2 * seconds["finetune"] >= 200
+    assert seconds["feature-extraction"] > 0
+    assert len(measured) == 2  # the head of feature extraction is not timed
+    assert all(0 < step < math.inf for step in measured)
     assert not (tmp_path / "r").exists()
 
 

@@ -116,8 +116,9 @@ def test_ui_translation_differs_from_its_source(splits: dict[str, Splits]) -> No
 
 def test_identity_of_a_parsed_corpus_is_fast_and_imports_little() -> None:
     corpora.apidoc.identity(DataSource())
-    code = ("import sys, time; from tlbench import DataSource, corpora; start = time.perf_counter(); "
-            "corpora.apidoc.identity(DataSource()); print(time.perf_counter() - start); "
+    # Time of the processor, and the least of three: the machine's other work does not count.
+    code = ("import sys, time; from tlbench import DataSource, corpora; start = time.process_time(); "
+            "corpora.apidoc.identity(DataSource()); print(time.process_time() - start); "
             "assert not {'torch', 'numpy', 'datasets'} & set(sys.modules)")
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 0.5  # 0.03 s on an idle machine
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    assert min(float(run.stdout) for run in runs) < 0.5  # 0.03 s on an idle machine
