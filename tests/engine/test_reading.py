@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,8 +35,10 @@ def short_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("kind", "family"), COMBINATIONS)
 @pytest.mark.parametrize("strategy", ["tapt(tokens=800)", "self-pretrain(tokens=800)"])
 def test_text_is_read_once_before_the_labels(
-    kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+    kind: str, family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    shop = replace(shop, source=replace(shop.source, cache=tmp_path))  # other tests may have read the same
     steps: list[Run] = []
     advance = Run.advance
     monkeypatch.setattr(Run, "advance", lambda run: steps.append(run) or advance(run))
