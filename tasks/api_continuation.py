@@ -14,10 +14,8 @@ class ApiContinuation(corpora.DocumentationTask):
 
     The prose (summary, extended description, notes) has no code, lists or markup; of long prose the first 64 words
     are taken. Reported are chrF (primary), ROUGE and BLEU against the one continuation that the author wrote. There
-    are many good continuations, so scores are low for everybody and only differences mean something. Perplexity is
-    not reported: it cannot be computed from predicted texts, and two vocabularies do not share one. For trained
-    models of one vocabulary the validation loss in a record is the mean negative log-likelihood per target token,
-    whose exponential is the perplexity.
+    are many good continuations, so scores are low for everybody and only differences mean something. Trained models
+    also say how likely they find what the author wrote: perplexity, for models of one vocabulary, and bits per byte.
 
     Splits: the corpus's split map; at most three examples per top-level object (the group). Halves are pieces that
     the split map does not know, so a test example goes when one of its halves nearly repeats a training text.
@@ -29,6 +27,7 @@ class ApiContinuation(corpora.DocumentationTask):
     suite = "applications"
     metric = "chrf"
     default_budget = 1000
+    likelihood = True
     template = "{source}"
 
     min_words, max_words = 32, 64

@@ -139,6 +139,10 @@ class Listed(Fine):
     languages = ["en"]  # type: ignore[assignment]
 
 
+class Unlikely(Fine):
+    likelihood = True
+
+
 def only(report: Report, check: str, text: str) -> None:
     """Hold that a report's first fault is that of one check, in one sentence."""
     assert not report.ok
@@ -185,6 +189,7 @@ def test_fine_task_keeps_the_contract(source: DataSource) -> None:
     (Beyond(), "task_metric_is_known", "metric is 'bleu': use one of accuracy"),
     (Errors(), "task_metric_is_known", "metric is 'mse'"),
     (Listed(), "task_declares_itself", "languages is ['en']: give a tuple"),
+    (Unlikely(), "task_declares_itself", "likelihood is True: give True or False, and True for text-generation only"),
 ], ids=lambda value: type(value).__name__ if isinstance(value, Task) else "")
 def test_broken_task_is_found(task: Task, check: str, text: str, source: DataSource) -> None:
     only(check_task(task, source), check, text)

@@ -293,12 +293,24 @@ def test_toml_describes_several_tasks(tmp_path: Path) -> None:
     assert len(tasks_from_toml(toml)[0].load(DataSource()).test) == 40
 
 
+def test_toml_asks_for_the_likelihood_of_references(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [{"source": f"copy {i} {i}", "target": f"{i} {i}"} for i in range(60)])
+    toml = tmp_path / "tasks.toml"
+    toml.write_text('data = "a.csv"\nlikelihood = true\n', encoding="utf-8")
+    (task,) = tasks_from_toml(toml)
+    assert (task.kind, task.likelihood) == ("text-generation", True)
+    toml.write_text('data = "a.csv"\nlikelihood = "yes"\n', encoding="utf-8")
+    with pytest.raises(UserError, match="'likelihood' in .* is 'yes'"):
+        tasks_from_toml(toml)
+
+
 @pytest.mark.parametrize(("content", "pattern"), [
     ("data = ", "not valid TOML"),
     ('dta = "a.csv"', "unknown key 'dta': did you mean 'data'"),
     ('name = "x"', "names no data file"),
     ('data = "a.csv"\ntext = 3', "'text' in .* is 3"),
     ("task = 1", "not a list of tables"),
+    ('data = "a.csv"\ntext = true', "'text' in .* is True"),
 ])
 def test_toml_problems_are_one_sentence(content: str, pattern: str, tmp_path: Path) -> None:
     toml = tmp_path / "tasks.toml"

@@ -220,8 +220,9 @@ def _evaluate(cell: Cell, data: CellData, learned: Learned, kind: Kind, shop: Sh
     if shop.keep_predictions:
         columns["prediction"] = [as_json(kind.to_json(p)) for p in learned.test]
     scores: dict[str, Any] = {}
-    for metric in kind.metrics:
-        statistics = metric.statistics(data.test, learned.test, labels)
+    stated = [(metric, learned.likelihoods) for metric in kind.likelihoods if learned.likelihoods]
+    for metric, answers in [*((metric, learned.test) for metric in kind.metrics), *stated]:
+        statistics = metric.statistics(data.test, answers, labels)
         scores[metric.name] = {
             "value": float(metric.score(statistics)[0]),
             "signature": metric.signature,

@@ -47,6 +47,7 @@ class DataFile:
         default_budget: Labels at the quick tier; by default 300, or `full` for less data than that.
         test_cap: Test examples kept at the quick tier; `None` (in TOML `"all"`) keeps all.
         template: How an example is written as a prompt; see `tlbench.Task`.
+        likelihood: Also report perplexity and bits per byte; see `tlbench.Task`.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class DataFile:
     default_budget: Budget | None = None
     test_cap: int | None = 500
     template: str | None = None
+    likelihood: bool = False
 
 
 def task_from_file(
@@ -119,8 +121,9 @@ def _entry(path: Path, entry: Mapping[str, Any]) -> DataFile:
     for key, value in entry.items():
         if key not in known:
             raise UserError(f"{str(path)!r} has the unknown key {key!r}: {nearest(key, known)}")
-        wanted = {"languages": list, "test_cap": int | str, "default_budget": int | str}.get(key, str)
-        if not isinstance(value, wanted) or isinstance(value, bool):
+        wanted = {"languages": list, "test_cap": int | str, "default_budget": int | str,
+                  "likelihood": bool}.get(key, str)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise UserError(f"{key!r} in {str(path)!r} is {value!r}: see the fields of tlbench's DataFile")
     if "data" not in entry:
         raise UserError(f"{str(path)!r} names no data file: add data = \"FILE\"")
@@ -161,7 +164,7 @@ class FileTask(Task):
         self.__dict__.update(  # a declaration for each file, where other tasks have class attributes
             name=file.name or _name(file.path.stem), kind=kind,
             summary=f"{kind} from {storable(file.path.name)}", licence=file.licence, languages=file.languages,
-            metric=file.metric, test_cap=file.test_cap, template=file.template,
+            metric=file.metric, test_cap=file.test_cap, template=file.template, likelihood=file.likelihood,
             default_budget=file.default_budget or ("full" if few else 300),
         )
         fault = task_fault(self)

@@ -30,6 +30,8 @@ def task_fault(task: Task) -> str | None:
         return f"test_cap is {task.test_cap!r}: give a positive number or None"
     if task.default_budget != "full" and (type(task.default_budget) is not int or task.default_budget < FEWEST):
         return f"default_budget is {task.default_budget!r}: give {FEWEST} or more, or 'full'"
+    if type(task.likelihood) is not bool or (task.likelihood and task.kind != "text-generation"):
+        return f"likelihood is {task.likelihood!r}: give True or False, and True for text-generation only"
     return None if task.template is None else Template(task.template).fault(task.kind)
 
 

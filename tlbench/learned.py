@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ class Learned:
         training: The record's `training` group.
         model: Sizes that the record's `model` group adds.
         flops: Floating-point operations of training and prediction, estimated.
+        likelihoods: What the model states about the right answers of the test examples, in order, where the task asks.
     """
 
     validation: list[Prediction]
@@ -57,3 +58,4 @@ class Learned:
     training: Mapping[str, Any]
     model: Mapping[str, Any]
     flops: float
+    likelihoods: Sequence[Any] = ()

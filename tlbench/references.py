@@ -55,6 +55,7 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
         identity,
         registry.origin("tasks", task.name).source,
         "" if kind is usual else written,
+        task.likelihood,
     )
 
 

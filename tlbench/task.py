@@ -122,6 +122,7 @@ class TaskRef:
         identity: What pins the data (revision, content hashes).
         source: Hash of the file plugin that defines it, or `None`.
         language: Language of the texts that are written, where its metrics split texts in a way of their own.
+        likelihood: Whether trained models also say how likely they find the references.
     """
 
     name: str
@@ -132,6 +133,7 @@ class TaskRef:
     identity: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     language: str = added("")
+    likelihood: bool = added(False)
 
 
 class Task(ABC):
@@ -154,6 +156,8 @@ class Task(ABC):
         default_budget: Labels (training and validation together) at the quick tier, or `full`.
         sources: Data sets the text comes from, matched against a model's declared training sources.
         test_cap: Test examples kept at the quick tier, drawn by hash; `None` keeps all.
+        likelihood: Also report how likely trained models find the references (perplexity and bits per byte of
+            `text-generation`): one more pass over the test examples, after every choice is frozen.
         template: How an example is written as a prompt, up to where its answer begins, for strategies that prompt
             (`tlbench.Template` has the rules); `None` leaves them unsupported. Fields by kind: `{text}` and
             `{text_pair}`; `{words}`; `{question}` and `{context}`; `{source}`; and `{labels}` everywhere. It is
@@ -172,6 +176,7 @@ class Task(ABC):
     default_budget: ClassVar[Budget] = 300
     sources: ClassVar[tuple[str, ...]] = ()
     test_cap: ClassVar[int | None] = 500
+    likelihood: ClassVar[bool] = False
     template: ClassVar[str | None] = None
 
     @abstractmethod

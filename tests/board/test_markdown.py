@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 from tlbench.boards import build, render
@@ -117,3 +118,15 @@ def test_no_number_is_missing_or_broken(board: Board) -> None:
     text = render(board)
     assert not re.search(r"\b(nan|None|inf)\b", text)
     assert "-0.000" not in text
+
+
+def test_other_metrics_stand_beside_with_their_direction(board: Board) -> None:
+    table = next(table for table in board.tables if table.id == "names@300")
+    asked, silent = table.rows[0], table.rows[1]
+    said = {"chrf": 0.5, "rouge_l": 0.25, "perplexity": 12_345.6}
+    rows = (replace(asked, score=replace(asked.score, others=said)),
+            replace(silent, score=replace(silent.score, others={"chrf": 0.4, "rouge_l": 0.2})))
+    shown = replace(table, kind="text-generation", metric="chrf", rows=rows)
+    lines = render(replace(board, tables=(shown,))).partition("Other metrics of names@300")[2].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines if line.startswith("|")][:4]
+    assert cells == [["rouge_l", "perplexity ↓"], cells[1], ["0.250", "12,346"], ["0.200", ""]]

@@ -8,6 +8,7 @@ from tlbench.boards.headline import headline
 from tlbench.boards.measured import measured
 from tlbench.boards.notes import row_notes, statistics_notes, table_notes
 from tlbench.boards.values import Aggregate, Board, Row, Table
+from tlbench.kinds import kind_named
 
 
 def render(board: Board) -> str:
@@ -91,7 +92,20 @@ def _task(table: Table) -> list[str]:
         right=("steps", "to baseline", "train", "upstream", "peak memory", "FLOPs"),
     )
     return [f"## {table.id}", _caption(table), main, f"<details><summary>Cost, parameters, outside data, "
-            f"states of {table.id}</summary>", details, "</details>", *_parts(table), *_noted(table)]
+            f"states of {table.id}</summary>", details, "</details>", *_others(table), *_parts(table), *_noted(table)]
+
+
+def _others(table: Table) -> list[str]:
+    """Return the means over replicates of the metrics that are not the primary one; ↓: lower is better."""
+    kind = kind_named(table.kind)
+    lower = {metric.name for metric in (*kind.metrics, *kind.likelihoods) if not metric.higher_is_better}
+    found = dict.fromkeys(name for row in table.rows for name in row.score.others)
+    names = {name: f"{name} ↓" if name in lower else name for name in found if name != table.metric}
+    rows = [{"strategy": row.strategy, "model": row.model,
+             **{title: text.measure(row.score.others.get(name)) for name, title in names.items()}}
+            for row in table.rows]
+    summary = f"<details><summary>Other metrics of {table.id} (means over replicates, no verdicts)</summary>"
+    return [summary, text.table(rows, right=[*names.values()]), "</details>"] if names else []
 
 
 def _parts(table: Table) -> list[str]:

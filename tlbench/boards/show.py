@@ -145,8 +145,8 @@ def _metrics(record: Record) -> str:
     rows = [
         {
             "metric": name + (" (primary)" if name == evaluation.primary else ""),
-            "test": text.share(facts["value"], 4),
-            "validation": text.share(evaluation.validation.get(name), 4),
+            "test": text.measure(facts["value"], 4),
+            "validation": text.measure(evaluation.validation.get(name), 4),
             "better": "higher" if facts["higher_is_better"] else "lower",
             "signature": text.code(facts["signature"]),
         }

@@ -14,6 +14,7 @@ from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.families import decoder_inputs
 from tlbench.engine.forms import IGNORED, Batch, Form
 from tlbench.errors import UserError
+from tlbench.kinds.likelihood import Likelihood
 from tlbench.strategy import Prediction
 
 if TYPE_CHECKING:
@@ -91,6 +92,24 @@ class GenerationForm(Form):
         return nn.functional.cross_entropy(
             scores.flatten(0, 1), batch["labels"].flatten(), reduction="sum", ignore_index=IGNORED
         )
+
+    def nats(self, scores: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the negative log-likelihood of each row's target, float32 of shape (rows,)."""
+        each = nn.functional.cross_entropy(
+            scores.flatten(0, 1), batch["labels"].flatten(), reduction="none", ignore_index=IGNORED
+        )
+        return each.view(batch["labels"].shape).sum(1)
+
+    def likelihoods(self, examples: Sequence[Any], encoded: Encoded, nats: Sequence[float]) -> list[Likelihood]:
+        """Return what `nats` says of each example's first reference, with its size."""
+        labels = encoded.ragged["labels"]
+        found = []
+        for row, (example, spent) in enumerate(zip(examples, nats, strict=True)):
+            ids, text = labels.row(row), example.targets[0]
+            if len(ids) == self.frame.max_target_length:  # it may have been cut
+                text = self.frame.tokenizer.decode(ids[:-1].tolist(), skip_special_tokens=True)
+            found.append(Likelihood(spent, len(ids), len(text.encode("utf-8", "replace"))))
+        return found
 
     def rows_at_once(self, machine: Machine) -> int:
         """Return how many rows have 2^28 logits together (1 GiB in float32), at most the usual number."""

@@ -64,6 +64,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
         used[-1] = replace(used[-1], predictors={**used[-1].predictors, **done.predictors})
     validation = done.predict("validation", data.validation, bench)
     test = done.predict("test", data.test, bench)
+    stated = done.likelihoods("test", data.test, bench) if cell.condition.task.likelihood else ()
     bench.clock.lap("evaluate")
     setup = cell.condition.setup
     training = {**_training(setup, micro, done), **asdict(done.fitted)}
@@ -77,7 +78,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     if unlabelled := done.texts | (reading[2] if reading else frozenset()):
         training["unlabeled"] = len(unlabelled)
     model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
-    return Learned(validation, test, training, model, _flops(done))
+    return Learned(validation, test, training, model, _flops(done), stated)
 
 
 def _check_teacher(cell: Cell, source: Source, bench: Bench) -> None:

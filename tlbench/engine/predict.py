@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from tlbench.engine.encoding import Encoded, Ragged, evaluation_batches
+from tlbench.engine.generation import GenerationForm
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision, autocast
+from tlbench.kinds.likelihood import Likelihood
 from tlbench.strategy import Prediction
 from tlbench.task import Example
 
@@ -51,6 +53,29 @@ def raw_rows(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
             f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
         )
     return [by_row[row] for row in range(len(encoded))]
+
+
+@torch.no_grad()
+def likelihoods(
+    machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision, place: Place
+) -> list[Likelihood]:
+    """Return what a generating machine states about each example's first reference, the same on every rank."""
+    form = machine.form
+    assert isinstance(form, GenerationForm)
+    machine.eval()
+    plan = evaluation_batches(encoded.tokens.lengths, rows=form.rows_at_once(machine))
+
+    def mine() -> list[tuple[int, float]]:
+        found: list[tuple[int, float]] = []
+        for rows in plan[place.rank :: place.world]:
+            batch = encoded.batch(rows, place.device)
+            with autocast(precision, place.device):
+                nats = form.nats(form.scores(machine, batch), batch)
+            found += zip(rows, nats.tolist(), strict=True)
+        return found
+
+    by_row = dict(place.gather(place.in_step(mine)))
+    return form.likelihoods(examples, encoded, [by_row[row] for row in range(len(encoded))])
 
 
 @torch.no_grad()

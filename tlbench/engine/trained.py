@@ -20,11 +20,12 @@ from tlbench.engine.forms import Form, Frame
 from tlbench.engine.frozen import frozen_phases, on_features
 from tlbench.engine.machine import Machine, build
 from tlbench.engine.place import Place
-from tlbench.engine.predict import predict
+from tlbench.engine.predict import likelihoods, predict
 from tlbench.engine.probe import predictors
 from tlbench.engine.streams import Streams, without_idle_text
 from tlbench.grid import Cell, stream
 from tlbench.kinds import kind_of
+from tlbench.kinds.likelihood import Likelihood
 from tlbench.learned import Used
 from tlbench.strategy import Prediction
 from tlbench.task import Example
@@ -66,9 +67,18 @@ class Trained:
         """Return the predictions on one part, in task space; none for a part without examples."""
         if not examples:
             return []
+        return predict(self.machine, examples, self._read(name), bench.precision, bench.place)
+
+    def likelihoods(self, name: str, examples: Sequence[Example], bench: Bench) -> list[Likelihood]:
+        """Return what a machine that generates states about the references of one part; nothing without examples."""
+        if not examples:
+            return []
+        return likelihoods(self.machine, examples, self._read(name), bench.precision, bench.place)
+
+    def _read(self, name: str) -> Encoded:
+        """Return one part as the machine reads it now: its frozen features count only if none came after them."""
         encoded = self.encoded[name]
-        encoded = encoded if self.features else replace(encoded, hidden=None)
-        return predict(self.machine, examples, encoded, bench.precision, bench.place)
+        return encoded if self.features else replace(encoded, hidden=None)
 
 
 @dataclass(frozen=True)

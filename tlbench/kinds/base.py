@@ -69,11 +69,13 @@ class Kind(ABC):
         name: For example `text-classification`.
         example: The example class of its tasks.
         metrics: All metrics, the default primary one first.
+        likelihoods: Metrics of what models state about the right answers, for tasks that ask for them; never primary.
     """
 
     name: ClassVar[str]
     example: ClassVar[type]
     metrics: ClassVar[tuple[Metric, ...]]
+    likelihoods: ClassVar[tuple[Metric, ...]] = ()
 
     def metric(self, name: str) -> Metric:
         """Return the metric called `name`, or the default for an empty name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from tlbench.kinds import degeneracy
 from tlbench.kinds.base import Kind
+from tlbench.kinds.likelihood import BitsPerByte, Perplexity
 from tlbench.kinds.reduction import require_pairs
 from tlbench.kinds.text_metrics import Bleu, ChineseBleu, Chrf, JapaneseBleu, Rouge1, Rouge2, RougeL
 from tlbench.task import GenerationExample
@@ -18,6 +19,7 @@ class Generation(Kind):
     name = "text-generation"
     example = GenerationExample
     metrics = (RougeL(), Rouge1(), Rouge2(), Chrf(), Bleu())
+    likelihoods = (Perplexity(), BitsPerByte())
 
     def spoken(self, language: str) -> Kind:
         """Return the kind with the BLEU tokenizer of a language; ROUGE tells scripts apart by itself."""
