@@ -260,7 +260,8 @@ def _facts(cell: Cell, shop: Shop, data: CellData | None, learned: Learned | Non
     subset = data.fingerprint if data else ""
     comparability = digest(
         [condition.protocol, task["name"], task["version"], task["fingerprints"], task["signature"], condition.budget,
-         *([condition.label_noise] if condition.label_noise else [])],
+         *([condition.label_noise] if condition.label_noise else []),
+         *(["likelihood"] if condition.task.likelihood else [])],
         24,
     )
     model = _model_facts(cell, shop, learned)

@@ -123,7 +123,7 @@ def _entry(path: Path, entry: Mapping[str, Any]) -> DataFile:
             raise UserError(f"{str(path)!r} has the unknown key {key!r}: {nearest(key, known)}")
         wanted = {"languages": list, "test_cap": int | str, "default_budget": int | str,
                   "likelihood": bool}.get(key, str)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        if not isinstance(value, wanted):
             raise UserError(f"{key!r} in {str(path)!r} is {value!r}: see the fields of tlbench's DataFile")
     if "data" not in entry:
         raise UserError(f"{str(path)!r} names no data file: add data = \"FILE\"")

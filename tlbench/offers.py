@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tlbench.model import Architecture
@@ -53,7 +54,8 @@ class Sources(Mapping[str, SourceOffer]):
             raise KeyError(name)
         assert self._architecture is not None
         setup = setup_of(task.kind, self._architecture, task.default_budget)
-        return SourceOffer(task_ref(task, self._registry, self._source), task.default_budget, setup)
+        source = replace(task_ref(task, self._registry, self._source), likelihood=False)  # its test is not read
+        return SourceOffer(source, task.default_budget, setup)
 
     def __iter__(self) -> Iterator[str]:
         """Return the names of the suite's tasks that the model can learn, sorted."""

@@ -122,7 +122,7 @@ class TaskRef:
         identity: What pins the data (revision, content hashes).
         source: Hash of the file plugin that defines it, or `None`.
         language: Language of the texts that are written, where its metrics split texts in a way of their own.
-        likelihood: Whether trained models also say how likely they find the references.
+        likelihood: Whether neural models that are trained also state how likely they find the references.
     """
 
     name: str
@@ -156,8 +156,8 @@ class Task(ABC):
         default_budget: Labels (training and validation together) at the quick tier, or `full`.
         sources: Data sets the text comes from, matched against a model's declared training sources.
         test_cap: Test examples kept at the quick tier, drawn by hash; `None` keeps all.
-        likelihood: Also report how likely trained models find the references (perplexity and bits per byte of
-            `text-generation`): one more pass over the test examples, after every choice is frozen.
+        likelihood: Also report how likely neural models that are trained find the references (perplexity and bits per
+            byte of `text-generation`): one more pass over the test examples, after every choice is frozen.
         template: How an example is written as a prompt, up to where its answer begins, for strategies that prompt
             (`tlbench.Template` has the rules); `None` leaves them unsupported. Fields by kind: `{text}` and
             `{text_pair}`; `{words}`; `{question}` and `{context}`; `{source}`; and `{labels}` everywhere. It is

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
-from tlbench.boards import build, render
+from tlbench.boards import build, render, text
 from tlbench.boards.values import Board
 from tlbench.records import Store
 
@@ -129,4 +129,10 @@ def test_other_metrics_stand_beside_with_their_direction(board: Board) -> None:
     shown = replace(table, kind="text-generation", metric="chrf", rows=rows)
     lines = render(replace(board, tables=(shown,))).partition("Other metrics of names@300")[2].splitlines()
     cells = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines if line.startswith("|")][:4]
-    assert cells == [["rouge_l", "perplexity ↓"], cells[1], ["0.250", "12,346"], ["0.200", ""]]
+    assert cells == [["rouge_l", "perplexity ↓"], cells[1], ["0.250", "12,345.600"], ["0.200", ""]]
+    assert "perplexity is per token of each model's own vocabulary" in lines[0]
+
+
+def test_a_measure_may_be_large() -> None:
+    shown = [text.measure(value, 4) for value in (None, 0.25, 1234.5678, 3e20)]
+    assert shown == ["", "0.2500", "1,234.5678", "3.0e+20"]

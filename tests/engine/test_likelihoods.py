@@ -16,11 +16,10 @@ from tlbench.data import cell_data
 from tlbench.engine.fit import validate
 from tlbench.engine.generation import GenerationForm
 from tlbench.engine.measure import Clock
-from tlbench.engine.predict import likelihoods
 from tlbench.engine.trained import train
 from tlbench.grid import Cell
-
-FAMILIES = ["encoder-decoder", "decoder"]
+from tlbench.model import Architecture
+from tlbench.offers import Sources
 
 
 def asking(cell: Cell) -> Cell:
@@ -29,15 +28,19 @@ def asking(cell: Cell) -> Cell:
     return replace(cell, condition=replace(condition, task=replace(condition.task, likelihood=True)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "strategy"), [
+    ("encoder-decoder", "finetune"), ("decoder", "finetune"), ("encoder-decoder", "feature-extraction"),
+])
 def test_nats_are_those_of_one_reference_at_a_time(
-    family: str, cell_of: Callable[..., Cell], shop: Shop
+    family: str, strategy: str, cell_of: Callable[..., Cell], shop: Shop
 ) -> None:
-    cell = cell_of("text-generation", family, "finetune+short")
+    cell = cell_of("text-generation", family, f"{strategy}+short")
     data = cell_data(cell, shop.data(cell.condition.task))
-    done = train(cell, data, model_source(cell, shop), bench_for(shop, Clock()), 8)
-    machine, test = done.machine, done.encoded["test"]
-    found = likelihoods(machine, data.test, test, "fp32", shop.place)
+    bench = bench_for(shop, Clock())
+    done = train(cell, data, model_source(cell, shop), bench, 8)
+    assert (done.encoded["test"].hidden is None) == (strategy == "finetune")
+    machine, test = done.machine, replace(done.encoded["test"], hidden=None)
+    found = done.likelihoods("test", data.test, bench)
     trunk: Any = machine.trunk
     for row in range(0, len(test), 7):
         batch = test.batch([row], torch.device("cpu"))
@@ -67,6 +70,9 @@ def test_bytes_are_those_of_the_text_that_was_predicted(machine_of: Callable[...
     assert cut.tokens == form.frame.max_target_length
     kept = form.frame.tokenizer.decode(encoded.ragged["labels"].row(1)[:-1].tolist(), skip_special_tokens=True)
     assert cut.size == len(kept.encode()) < len(long.targets[0])
+    assert long.targets[0].startswith(kept)
+    exact = replace(long, targets=(kept,))
+    assert form.likelihoods([exact], form.encode([exact]), [1.0])[0].size == len(kept.encode())
 
 
 @pytest.mark.parametrize(("family", "strategy"), [
@@ -89,6 +95,21 @@ def test_record_says_it_where_the_task_asks(
     assert 1 < after["perplexity"]["value"] < 1e6
     assert not after["perplexity"]["higher_is_better"]
     assert not {*after} & {name for name in asked.facts["evaluation"].validation if name not in before}
+
+
+def test_a_model_that_diverged_states_nothing(cell_of: Callable[..., Cell], shop: Shop) -> None:
+    outcome = run_cell(asking(cell_of("text-generation", "encoder-decoder", "finetune+short(rate=1e30)")), shop)
+    assert outcome.facts["status"] == "collapsed", outcome.facts["reason"]
+    assert "rouge_l" in outcome.facts["evaluation"].metrics
+    assert "perplexity" not in outcome.facts["evaluation"].metrics
+
+
+def test_only_what_is_scored_asks(cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = cell_of("text-generation", "encoder-decoder", "floor")
+    assert run_cell(asking(plain), shop).facts["comparability"] != run_cell(plain, shop).facts["comparability"]
+    monkeypatch.setattr(type(shop.registry.task("toy-copy")), "likelihood", True)
+    source = Sources("plugin", Architecture("encoder-decoder", "t5", {}), shop.registry, shop.source)["toy-copy"]
+    assert not source.task.likelihood  # so that the cells of other tasks keep their keys
 
 
 def test_what_is_not_trained_says_nothing(cell_of: Callable[..., Cell], shop: Shop) -> None:

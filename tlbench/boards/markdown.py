@@ -98,13 +98,15 @@ def _task(table: Table) -> list[str]:
 def _others(table: Table) -> list[str]:
     """Return the means over replicates of the metrics that are not the primary one; ↓: lower is better."""
     kind = kind_named(table.kind)
-    lower = {metric.name for metric in (*kind.metrics, *kind.likelihoods) if not metric.higher_is_better}
-    found = dict.fromkeys(name for row in table.rows for name in row.score.others)
-    names = {name: f"{name} ↓" if name in lower else name for name in found if name != table.metric}
+    known = {metric.name: metric.higher_is_better for metric in (*kind.metrics, *kind.likelihoods)}
+    found = {name for row in table.rows for name in row.score.others} - {table.metric}
+    ordered = [*filter(found.__contains__, known), *sorted(found - known.keys())]
+    names = {name: name if known.get(name, True) else f"{name} ↓" for name in ordered}
     rows = [{"strategy": row.strategy, "model": row.model,
              **{title: text.measure(row.score.others.get(name)) for name, title in names.items()}}
             for row in table.rows]
-    summary = f"<details><summary>Other metrics of {table.id} (means over replicates, no verdicts)</summary>"
+    more = "; perplexity is per token of each model's own vocabulary" if "perplexity" in names else ""
+    summary = f"<details><summary>Other metrics of {table.id} (means over replicates, no verdicts{more})</summary>"
     return [summary, text.table(rows, right=[*names.values()]), "</details>"] if names else []
 
 

@@ -49,9 +49,9 @@ def share(value: float | None, places: int = 3) -> str:
 
 def measure(value: float | None, places: int = 3) -> str:
     """Return a score, or a measure without an upper bound (an error, a perplexity), which may be large."""
-    if value is None or abs(value) < 1_000:
-        return share(value, places)
-    return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.1e}"
+    if value is None or abs(value) < 1e9:
+        return "" if value is None else f"{_zero(value, places):,.{places}f}"
+    return f"{value:.1e}"
 
 
 def signed(value: float | None, places: int = 3) -> str:

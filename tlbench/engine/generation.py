@@ -105,11 +105,21 @@ class GenerationForm(Form):
         labels = encoded.ragged["labels"]
         found = []
         for row, (example, spent) in enumerate(zip(examples, nats, strict=True)):
-            ids, text = labels.row(row), example.targets[0]
-            if len(ids) == self.frame.max_target_length:  # it may have been cut
-                text = self.frame.tokenizer.decode(ids[:-1].tolist(), skip_special_tokens=True)
-            found.append(Likelihood(spent, len(ids), len(text.encode("utf-8", "replace"))))
+            tokens, text = int(labels.lengths[row]), example.targets[0]
+            if tokens == self.frame.max_target_length:
+                text = self._fitting(text)
+            found.append(Likelihood(spent, tokens, len(text.encode("utf-8", "replace"))))
         return found
+
+    def _fitting(self, text: str) -> str:
+        """Return the part of a reference whose tokens fit in front of the end."""
+        kept, tokenizer = self.frame.max_target_length - 1, self.frame.tokenizer
+        given = tokenizer(text_target=text, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+        if len(given["input_ids"]) <= kept:
+            return text
+        if tokenizer.is_fast:
+            return text[: given["offset_mapping"][kept - 1][1]]
+        return str(tokenizer.decode(given["input_ids"][:kept], skip_special_tokens=True))
 
     def rows_at_once(self, machine: Machine) -> int:
         """Return how many rows have 2^28 logits together (1 GiB in float32), at most the usual number."""

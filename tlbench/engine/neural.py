@@ -78,7 +78,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
     if unlabelled := done.texts | (reading[2] if reading else frozenset()):
         training["unlabeled"] = len(unlabelled)
     model = {**done.counts, "init": "random" if setup.at_random else "pretrained"}
-    return Learned(validation, test, training, model, _flops(done), stated)
+    return Learned(validation, test, training, model, _flops(done, 2 if stated else 1), stated)
 
 
 def _check_teacher(cell: Cell, source: Source, bench: Bench) -> None:
@@ -198,10 +198,11 @@ def _training(setup: Setup, micro: int, done: Trained) -> dict[str, Any]:
     }
 
 
-def _flops(done: Trained) -> float:
-    """Return the operations of training, of making frozen features once, and of predicting the test part."""
-    cached = {name for name, part in done.encoded.items() if part.hidden is not None}
-    passed = sum(float(done.encoded[name].tokens.lengths.sum()) for name in cached | {"test"})
+def _flops(done: Trained, readings: int) -> float:
+    """Return the operations of training, of making frozen features once, and of so many passes over the test part."""
+    cached = {name for name, part in done.encoded.items() if part.hidden is not None} - {"test"}
+    tokens = {name: float(done.encoded[name].tokens.lengths.sum()) for name in cached | {"test"}}
+    passed = sum(tokens[name] for name in cached) + readings * tokens["test"]
     return done.flops + 2.0 * done.counts["params_total"] * passed
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from tlbench.engine.encoding import Encoded, Ragged, evaluation_batches
+from tlbench.engine.forms import stacked
 from tlbench.engine.generation import GenerationForm
 from tlbench.engine.machine import Machine
 from tlbench.engine.place import Place
@@ -38,44 +39,39 @@ def raw_rows(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
         RuntimeError: a row was lost or predicted twice.
     """
     machine.eval()
-    plan = evaluation_batches(encoded.tokens.lengths)
 
-    def mine() -> list[tuple[int, Any]]:
-        found: list[tuple[int, Any]] = []
-        for rows in plan[place.rank :: place.world]:
-            with autocast(precision, place.device):
-                found += zip(rows, machine.form.raw(machine, encoded.batch(rows, place.device)), strict=True)
-        return found
+    def raw(rows: list[int]) -> Sequence[Any]:
+        with autocast(precision, place.device):
+            return machine.form.raw(machine, encoded.batch(rows, place.device))
 
-    by_row = dict(gathered := place.gather(place.in_step(mine)))
-    if len(gathered) != len(encoded) or len(by_row) != len(encoded):
-        raise RuntimeError(
-            f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
-        )
-    return [by_row[row] for row in range(len(encoded))]
+    return _by_row(encoded, evaluation_batches(encoded.tokens.lengths), raw, place)
 
 
 @torch.no_grad()
 def likelihoods(
     machine: Machine, examples: Sequence[Example], encoded: Encoded, precision: Precision, place: Place
 ) -> list[Likelihood]:
-    """Return what a generating machine states about each example's first reference, the same on every rank."""
+    """Return what a generating machine states about each example's first reference, the same on every rank.
+
+    Returns:
+        One for each example in order; none at all where a likelihood is not finite, since training diverged.
+    """
     form = machine.form
     assert isinstance(form, GenerationForm)
     machine.eval()
-    plan = evaluation_batches(encoded.tokens.lengths, rows=form.rows_at_once(machine))
 
-    def mine() -> list[tuple[int, float]]:
-        found: list[tuple[int, float]] = []
-        for rows in plan[place.rank :: place.world]:
-            batch = encoded.batch(rows, place.device)
-            with autocast(precision, place.device):
-                nats = form.nats(form.scores(machine, batch), batch)
-            found += zip(rows, nats.tolist(), strict=True)
+    def nats(rows: list[int]) -> Sequence[float]:
+        batch = encoded.batch(rows, place.device)
+        with autocast(precision, place.device):
+            found: list[float] = form.nats(form.scores(machine, batch), batch).tolist()
         return found
 
-    by_row = dict(place.gather(place.in_step(mine)))
-    return form.likelihoods(examples, encoded, [by_row[row] for row in range(len(encoded))])
+    plan = evaluation_batches(encoded.tokens.lengths, rows=form.rows_at_once(machine))
+    found = _by_row(encoded, plan, nats, place)
+    if not all(map(math.isfinite, found)):
+        return []
+    stated: list[Likelihood] = place.in_step(lambda: form.likelihoods(examples, encoded, found))
+    return stated
 
 
 @torch.no_grad()
@@ -88,23 +84,31 @@ def features(machine: Machine, encoded: Encoded, precision: Precision, place: Pl
         Float32 rows of shape (tokens or 1, width).
     """
     machine.eval()
-    plan = evaluation_batches(encoded.tokens.lengths)
+
+    def vectors(rows: list[int]) -> Sequence[Any]:
+        batch = encoded.batch(rows, place.device)
+        with autocast(precision, place.device):
+            states = _states(machine, batch).float().cpu().numpy()
+        sizes = [1] * len(rows) if machine.form.pooled else encoded.tokens.lengths[rows].tolist()
+        return [state[:size] for state, size in zip(states, sizes, strict=True)]
+
+    return stacked(_by_row(encoded, evaluation_batches(encoded.tokens.lengths), vectors, place))
+
+
+def _by_row(
+    encoded: Encoded, plan: Sequence[list[int]], each: Callable[[list[int]], Sequence[Any]], place: Place
+) -> list[Any]:
+    """Return what `each` says of the rows of every batch of a plan, in the order of the rows, on every rank."""
 
     def mine() -> list[tuple[int, Any]]:
-        found: list[tuple[int, Any]] = []
-        for rows in plan[place.rank :: place.world]:
-            batch = encoded.batch(rows, place.device)
-            with autocast(precision, place.device):
-                states = _states(machine, batch).float().cpu().numpy()
-            sizes = [1] * len(rows) if machine.form.pooled else encoded.tokens.lengths[rows].tolist()
-            found += [(row, state[:size]) for row, state, size in zip(rows, states, sizes, strict=True)]
-        return found
+        return [pair for rows in plan[place.rank :: place.world] for pair in zip(rows, each(rows), strict=True)]
 
-    by_row = dict(place.gather(place.in_step(mine)))
-    rows_in_order = [by_row[row] for row in range(len(encoded))]
-    starts = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows_in_order], out=starts[1:])
-    return Ragged(np.concatenate(rows_in_order), starts)
+    by_row = dict(gathered := place.gather(place.in_step(mine)))
+    if len(gathered) != len(encoded) or len(by_row) != len(encoded):
+        raise RuntimeError(
+            f"{len(gathered)} rows came back for {len(encoded)} examples' rows: a rank lost or repeated some"
+        )
+    return [by_row[row] for row in range(len(encoded))]
 
 
 def _states(machine: Machine, batch: dict[str, torch.Tensor]) -> torch.Tensor:

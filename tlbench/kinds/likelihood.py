@@ -16,6 +16,9 @@ import numpy as np
 from tlbench.kinds.base import Array, Metric
 from tlbench.kinds.reduction import ratio, require_pairs, totals
 
+_MOST = 700.0
+"""Nats per token above which a perplexity is not told apart."""
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -74,7 +77,8 @@ class _OfReferences(Metric):
 class Perplexity(_OfReferences):
     """Exponential of the mean negative log-likelihood per token (Jelinek et al. 1977).
 
-    It depends on the vocabulary: compare models that share one, or take bits per byte. Overflow is the largest float.
+    It depends on the vocabulary: compare models that share one, or take bits per byte. It is e^700 at most, so that
+    means of it are numbers too.
     """
 
     name = "perplexity"
@@ -87,13 +91,14 @@ class Perplexity(_OfReferences):
 
     def scale(self, nats: Array) -> Array:
         """Return e to the nats per token."""
-        return np.exp(np.minimum(nats, math.log(np.finfo(np.float64).max)))
+        return np.exp(np.minimum(nats, _MOST))
 
 
 class BitsPerByte(_OfReferences):
     """Negative log-likelihood in bits per UTF-8 byte of text (Gao et al. 2020, arXiv:2101.00027).
 
-    Comparable between vocabularies, except that a character which a vocabulary lacks is one cheap unknown token.
+    Comparable between vocabularies where no reference is cut, except that a character which a vocabulary lacks is one
+    cheap unknown token.
     """
 
     name = "bits_per_byte"
