@@ -62,9 +62,9 @@ def cells(model: str, task: str, strategy: str, budget: Any, replicates: int, sh
     ]
 
 
-def frozen(model: str, shop: Shop, repeats: int, epochs: float) -> dict[str, Any]:
+def frozen(model: str, shop: Shop, repeats: int, epochs: float, task: str = "topic-sample") -> dict[str, Any]:
     """Train the heads of three replicates on cached features, and with the frozen trunk in every step."""
-    rows = cells(model, "topic-sample", "feature-extraction", "full", 3, shop, epochs=epochs, min_steps=1)
+    rows = cells(model, task, "feature-extraction", "full", 3, shop, epochs=epochs, min_steps=1)
     shop.data(rows[0].condition.task)  # read before the clock starts
     usual = trained.frozen_phases
 
@@ -73,17 +73,21 @@ def frozen(model: str, shop: Shop, repeats: int, epochs: float) -> dict[str, Any
         with tempfile.TemporaryDirectory() as cache:  # a cold stage store: nothing is carried over between turns
             cold = replace(shop, source=replace(shop.source, cache=Path(cache)))
             start = time.perf_counter()
-            facts = [run_cell(row, cold) for row in rows]
+            done = [run_cell(row, cold) for row in rows]
             seconds = time.perf_counter() - start
         trained.frozen_phases = usual
-        return Run(seconds, [list(one.predictions["prediction"]) for one in facts])
+        losses = [point["train_loss"] for one in done for point in one.facts["training"]["curve"]]
+        return Run(seconds, (losses, [list(one.predictions["prediction"]) for one in done]))
 
     a, b = abba(lambda: side(usual), lambda: side(lambda setup: 0), repeats)
+    (losses, predictions), (others, again) = a[-1].outcome, b[-1].outcome
     return {
         f"frozen trunk, 3 replicates, {epochs:g} epochs, seconds (without / with the feature stage)": {
             "with": round(statistics.median(r.seconds for r in a), 2),
             "without": round(statistics.median(r.seconds for r in b), 2),
-            **ratio([r.seconds for r in b], [r.seconds for r in a]), "same predictions": a[-1].outcome == b[-1].outcome}
+            **ratio([r.seconds for r in b], [r.seconds for r in a]),
+            "largest difference of the training loss": max(abs(x - y) for x, y in zip(losses, others, strict=True)),
+            "same predictions": predictions == again}
     }
 
 
@@ -120,7 +124,7 @@ class Class:
             rows = raw_rows(machine, machine.form.encode(self.data.train), self.bench.precision, self.bench.place)
             said.append([machine.form.soften(row, self.temperature) for row in rows])
         soft = tuple(self._mean(rows) for rows in zip(*said, strict=True))
-        return self._learned(Lesson("", soft, None, 0.0, 0.0), start)
+        return self._learned(Lesson(soft, None), start)
 
     def asked_in_every_step(self) -> Run:
         """Train the student and ask the teachers about each of its batches."""
@@ -151,9 +155,11 @@ class Class:
         return Run(seconds, (losses, done.predict("validation", self.data.validation, self.bench)))
 
 
-def distilled(model: str, shop: Shop, repeats: int, members: int, budget: int) -> dict[str, Any]:
+def distilled(
+    model: str, shop: Shop, repeats: int, members: int, budget: int, task: str = "api-topic", **recipe: Any
+) -> dict[str, Any]:
     """Train a student on teachers' outputs that were asked once, and on teachers that are asked in every step."""
-    lessons = Class(cells(model, "api-topic", f"distill(members={members})", budget, 1, shop)[0], shop)
+    lessons = Class(cells(model, task, f"distill(members={members})", budget, 1, shop, **recipe)[0], shop)
     a, b = abba(lessons.asked_once, lessons.asked_in_every_step, repeats)
     (losses, predictions), (others, again) = a[-1].outcome, b[-1].outcome
     return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from tlbench.engine.encoding import Encoded, Ragged
 from tlbench.engine.machine import Machine
 from tlbench.engine.predict import features
 from tlbench.grid import PROTOCOL, Cell
+from tlbench.learned import Used
 from tlbench.setups import Pretrained, Setup
 
 
@@ -26,8 +29,8 @@ def frozen_phases(setup: Setup) -> int:
 
 def on_features(
     machine: Machine, encoded: dict[str, Encoded], to_the_end: bool, cell: Cell, bench: Bench
-) -> dict[str, Encoded]:
-    """Return the encoded parts with frozen features.
+) -> tuple[dict[str, Encoded], list[Used]]:
+    """Return the encoded parts with frozen features, and what these cost.
 
     At the budget `full` every replicate has the same examples, only in other parts and another order; where one vector
     stands for a text, the features are then those of all rows together, so that replicates share them (altered copies
@@ -41,26 +44,29 @@ def on_features(
         bench: What it runs on.
 
     Returns:
-        The same parts; `hidden` holds float32 rows of shape (1 or tokens, width) where features stand for tokens.
+        The same parts; `hidden` holds float32 rows of shape (1 or tokens, width) where features stand for tokens. And
+        the stages that hold them, for the record.
     """
     bench.place.in_step(lambda: machine.to(bench.place.device))
     wanted = {name: one for name, one in encoded.items() if len(one) and (to_the_end or name != "test")}
     shared = cell.condition.budget == "full" and machine.form.pooled
     together = {name: one for name, one in wanted.items() if shared and name != "test"}
-    hidden = {name: _features(machine, one, cell, bench) for name, one in wanted.items() if name not in together}
+    used: list[Used] = []
+    make = partial(_features, machine, cell=cell, bench=bench, used=used)
+    hidden = {name: make(one) for name, one in wanted.items() if name not in together}
     if together:
-        hidden |= _together(machine, together, cell, bench)
-    return {**encoded, **{name: replace(wanted[name], hidden=made) for name, made in hidden.items()}}
+        hidden |= _together(together, make)
+    return {**encoded, **{name: replace(wanted[name], hidden=made) for name, made in hidden.items()}}, used
 
 
-def _together(machine: Machine, parts: Mapping[str, Encoded], cell: Cell, bench: Bench) -> dict[str, Ragged]:
+def _together(parts: Mapping[str, Encoded], make: Callable[[Encoded], Ragged]) -> dict[str, Ragged]:
     """Return the features of several parts, computed over all their rows in an order that only the rows decide."""
     read = [_what_is_read(part) for part in parts.values()]
     whole = {name: Ragged.joined([one[name] for one in read]) for name in read[0]}
     count = len(whole["tokens"].lengths)
     order = sorted(range(count), key=lambda row: [ragged.row(row).tobytes() for ragged in whole.values()])
     rows = {name: ragged.taken(order) for name, ragged in whole.items()}
-    made = _features(machine, Encoded(rows.pop("tokens"), np.arange(count), count, rows), cell, bench)
+    made = make(Encoded(rows.pop("tokens"), np.arange(count), count, rows))
     places = np.split(np.argsort(order), np.cumsum([len(part) for part in parts.values()])[:-1])
     return {name: made.taken(place.tolist()) for name, place in zip(parts, places, strict=True)}
 
@@ -70,8 +76,8 @@ def _what_is_read(encoded: Encoded) -> dict[str, Ragged]:
     return {"tokens": encoded.tokens, **{n: r for n, r in encoded.ragged.items() if n == "token_type_ids"}}
 
 
-def _features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> Ragged:
-    """Return the frozen features of encoded examples from the stage store."""
+def _features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench, used: list[Used]) -> Ragged:
+    """Return the frozen features of encoded examples from the stage store, which is added to `used`."""
     condition = cell.condition
     assert condition.model is not None
     read = _what_is_read(encoded)
@@ -87,11 +93,16 @@ def _features(machine: Machine, encoded: Encoded, cell: Cell, bench: Bench) -> R
         "tokens": digest(
             [tokens.flat.tolist(), tokens.starts.tolist(), {name: r.flat.tolist() for name, r in read.items()}]
         ),
+        "timed": True,  # features that were kept before their time was have another address
     }
 
     def make() -> dict[str, np.ndarray[Any, Any]]:
+        start = time.perf_counter()
         made = features(machine, encoded, bench.precision, bench.place)
-        return {"flat": made.flat, "starts": made.starts}
+        return {"flat": made.flat, "starts": made.starts, "seconds": np.array(time.perf_counter() - start)}
 
-    arrays, _ = bench.stage("features", made_from, make)
+    arrays, there = bench.stage("features", made_from, make)
+    stage, seconds = digest(made_from, 16), float(arrays["seconds"])
+    spent = bench.charged(stage, 0.0 if there else seconds)
+    used.append(Used("frozen features", stage=stage, seconds=seconds, spent=spent))
     return Ragged(arrays["flat"], np.asarray(arrays["starts"], dtype=np.int64))

@@ -72,7 +72,7 @@ def _learn(cell: Cell, data: CellData, source: Source, bench: Bench, micro: int)
         del training["tokens_beside"]
     if given:
         used += _taught(cell, given)
-    used += done.beside
+    used += [*done.kept, *done.beside]
     if used:
         training["upstream"] = [asdict(one) for one in used]
     if unlabelled := done.texts | (reading[2] if reading else frozenset()):

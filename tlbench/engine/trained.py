@@ -46,6 +46,7 @@ class Trained:
         flops: Floating-point operations of training, estimated.
         counts: How many weights there are and how many of them moved in the last phase.
         features: Whether frozen features stand for the trunk to the end.
+        kept: The stages that hold frozen features.
         copies: Altered copies among the training examples.
         beside: Tasks and text learned at the same time.
         texts: Unlabelled texts among them.
@@ -58,6 +59,7 @@ class Trained:
     flops: float
     counts: dict[str, int]
     features: bool
+    kept: tuple[Used, ...]
     copies: int
     beside: tuple[Used, ...]
     texts: frozenset[str]
@@ -130,8 +132,10 @@ def train(
     plain = _job(cell, data, machine, encoded, seeds)
     frozen = frozen_phases(setup)
     to_the_end = frozen == len(setup.phases)
+    kept: list[Used] = []
     if frozen:
-        encoded = on_features(machine, encoded, to_the_end, cell, bench)
+        encoded, kept = on_features(machine, encoded, to_the_end, cell, bench)
+        bench.clock.lap("upstream")
     plain = replace(plain, precision=bench.precision, micro_batch=micro, progress=bench.progress)
     headed = replace(plain, train=encoded["train"], validation=encoded["validation"])
     streams = Streams(cell, data, source, bench, machine)
@@ -143,7 +147,8 @@ def train(
     fitted, flops = _fit(machine, jobs, bench.place)
     extra = len(asked) - len(data.train)
     return Trained(
-        machine, encoded, fitted, flops, machine.counts(), to_the_end, extra, tuple(streams.used), streams.texts, told
+        machine, encoded, fitted, flops, machine.counts(), to_the_end, tuple(kept), extra, tuple(streams.used),
+        streams.texts, told,
     )
 
 
