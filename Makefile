@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --timeout 60 --retries 10 --constraint constraints.txt
 
 GPU_TESTS := $(addprefix tests/engine/test_,gpu.py matrix.py architectures.py frozen.py distillation.py \
 	language_model.py regression.py) tests/test_recipes.py tests/test_transferability.py
@@ -27,7 +27,7 @@ smoke: $(VENV)/.installed
 		--strategies floor,linear,finetune,feature-extraction --budgets 100 --replicates 1 --out tlbench-run-smoke
 
 test: $(VENV)/.test-installed lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # What holds on a GPU too; needs one, and a torch that sees it.
 test-gpu: $(VENV)/.test-installed

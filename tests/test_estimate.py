@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tlbench import cells, timing
+from tlbench import cells, estimate, timing
 from tlbench.cli import cli
 from tlbench.grid import Cell
 from tlbench.records import Outcome
@@ -58,25 +59,33 @@ def test_plan_asks_a_prompted_model_about_a_few_examples_only(
     zoo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    run_cell = cells.run_cell
+    found: list[float] = []
+    run_cell, asking = cells.run_cell, estimate._asking
 
     def spy(cell: Cell, shop: cells.Shop) -> Outcome:
         asked.append(len(shop.data(cell.condition.task).test))
         return run_cell(cell, shop)
 
+    def watched(*given: Any) -> float:
+        found.append(asking(*given))
+        return found[-1]
+
     monkeypatch.setattr(cells, "run_cell", spy)
+    monkeypatch.setattr(estimate, "_asking", watched)
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("decoder")), "--json",
                  "--strategies", "prompt(max_length=60)", "--budgets", "40", "--out", str(tmp_path / "r")]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert asked == [8]
-    assert json.loads(result.stdout)["rows"][0]["seconds_each"] > 0
+    assert found[0] > 0
+    assert json.loads(result.stdout)["rows"][0]["seconds_each"] == round(found[0], 1)
 
 
 def test_plan_counts_what_lies_before_the_cells_once(
     zoo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timing, "_step_seconds", lambda *given: 1.0)
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     shared = "intermediate(source=toy-names,budget=20)"
     strategies = (f"{shared},{shared}+lora,intermediate(source=toy-names,budget=20,redraw=True),distill(members=2),"
@@ -100,6 +109,7 @@ def test_every_phase_counts_and_only_a_frozen_published_trunk_is_cached(
 ) -> None:
     monkeypatch.setattr(timing, "_step_seconds", lambda *given: 1.0)
     monkeypatch.setattr(timing, "_prediction_seconds", lambda *given: 0.0)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     source = "intermediate(source=toy-names,budget=20)"
     arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("encoder")), "--json",

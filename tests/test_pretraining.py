@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import random
 import re
 import signal
 import subprocess
@@ -375,31 +374,41 @@ def test_compile_without_a_compiler_is_one_sentence(
     assert line.endswith("it needs a working C++ compiler; leave the flag out")
 
 
+KILLED_AT_STEP_60 = """
+import os, signal
+from tlbench.cli import main
+from tlbench.engine.pretraining.run import Run
+
+advance = Run.advance
+
+def step(run):
+    loss = advance(run)
+    if run.step == 60:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss
+
+Run.advance = step
+main()
+"""
+
+
 @pytest.mark.slow
 def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "tlbench", "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "40000",
-            "--precision", "fp32", "--checkpoint-every", "0.2"]
-
-    def start(name: str) -> subprocess.Popen[str]:
+    def run(name: str, *python: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "TLBENCH_CACHE": str(tmp_path / f"{name}-cache"), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([*call, "--out", str(tmp_path / name)], env=environment, cwd=ROOT, text=True,
-                                stderr=subprocess.PIPE)
+        call = [sys.executable, *python, "pretrain", "--text", str(text), *map(str, SMALL), "--tokens", "40000",
+                "--precision", "fp32", "--checkpoint-every", "0.01", "--out", str(tmp_path / name)]
+        return subprocess.run(call, env=environment, cwd=ROOT, text=True, timeout=900, check=False, capture_output=True)
 
-    whole = start("whole")
-    assert whole.communicate(timeout=900)[1]
-    assert whole.returncode == 0
-    killed = start("killed")
-    while not list((tmp_path / "killed-cache" / "pretraining").glob("*/checkpoint.pt")):
-        time.sleep(0.05)
-        assert killed.poll() is None
-    time.sleep(random.uniform(0.0, 0.5))
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    usual = ("-m", "tlbench")
+    whole = run("whole", *usual)
+    assert whole.returncode == 0, whole.stderr
+    killed = run("killed", "-c", KILLED_AT_STEP_60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "killed").exists()
-    again = start("killed")
-    said = again.communicate(timeout=900)[1]
-    assert again.returncode == 0, said
-    assert int(re.findall(r"from step (\d+)", said)[0]) > 0
+    again = run("killed", *usual)
+    assert again.returncode == 0, again.stderr
+    assert 0 < int(re.findall(r"from step (\d+)", again.stderr)[0]) <= 60
     for name in ("model.safetensors", "tokenizer.json", "config.json", "signatures.npy"):
         assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "killed" / name), name
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -412,7 +421,7 @@ def test_killed_command_resumes_to_the_same_bits(text: Path, tmp_path: Path) -> 
 def test_two_ranks_train_as_one(limit: list[str], text: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    two = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc_per_node", "2"]
     for name, launcher in (("one", []), ("two", two)):
         call = [sys.executable, *launcher, "-m", "tlbench", "pretrain", "--text", str(text), "--family", "encoder",
                 "--layers", "1", "--width", "32", "--vocabulary", "400", "--batch", "5", "--length", "48", "--tokens",

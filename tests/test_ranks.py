@@ -23,7 +23,8 @@ from tlbench.sources import DataSource
 from tlbench.workshop import PluginSpec
 
 SCRIPT = Path(__file__).with_name("rank_script.py")
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+       "--nproc_per_node", "2"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +34,7 @@ pytestmark = [
 
 def launched(call: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return what it printed."""
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -83,7 +84,7 @@ def short_of_memory(
     ]
     script = str(Path(__file__).with_name("memory_script.py"))
     return subprocess.run([*TWO, script, way, str(out), *arguments], env=environment, capture_output=True, text=True,
-                          timeout=300, check=False)
+                          timeout=900, check=False)
 
 
 def test_memory_that_one_rank_lacks_halves_the_micro_batch_of_both(

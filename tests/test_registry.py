@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import py_compile
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -262,3 +264,13 @@ def test_task_of_the_caller_may_not_take_a_name(tmp_path: Path) -> None:
     empty = Registry()
     empty.add_task(found.task("colours"), registry.Origin("given by the caller"))
     assert empty.origin("tasks", "colours").title == "given by the caller"
+
+
+def test_an_edited_file_is_run_and_not_the_bytecode_of_what_stood_there(tmp_path: Path) -> None:
+    path, code = tmp_path / "plugin.py", "value = {}\n"
+    path.write_text(code.format(1), encoding="utf-8")
+    stand = path.stat()
+    py_compile.compile(str(path))
+    path.write_text(code.format(2), encoding="utf-8")
+    os.utime(path, ns=(stand.st_atime_ns, stand.st_mtime_ns))  # as an edit within the same second
+    assert registry.import_file(path).value == 2

@@ -222,6 +222,8 @@ def test_killed_run_resumes_and_equals_an_uninterrupted_one(
     call = [sys.executable, "-m", "tlbench", *arguments]
     kept: dict[str, bytes] = {}
     for _ in range(5):
+        if len(kept) >= 10:
+            break  # this machine is too fast, or looks too seldom, for another kill before the end
         goal = len(Store(folder).names()) + draw.randint(0, 2)
         process = subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(Store(folder).names()) < goal:
@@ -229,6 +231,8 @@ def test_killed_run_resumes_and_equals_an_uninterrupted_one(
         time.sleep(draw.random() * 0.5)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        for mark in (folder / "attempts").glob("*-2"):  # a cell that was lost twice would fail: `test_attempts.py`
+            mark.unlink()
         now = files(folder)
         assert kept.items() <= now.items()
         kept = {name: content for name, content in now.items() if name.endswith(".json")}

@@ -268,56 +268,25 @@ def save(family: str, folder: Path, seed: int = 0, **config: Any) -> Path:
 
 
 def tokenizer(family: str) -> Any:
-    """Train a tokenizer: WordPiece, byte-level BPE or Unigram with Metaspace."""
+    """Return a tokenizer: WordPiece, byte-level BPE or Unigram with Metaspace.
+
+    They were trained once on `corpus`, with 200, 340 and 200 entries: training them differs from process to process.
+    """
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    make = {"encoder": _wordpiece, "decoder": _byte_level, "encoder-decoder": _unigram}[family]
-    inner, special = make()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=10**9, **special)
+    inner = Tokenizer.from_file(str(Path(__file__).with_name("tokenizers") / f"{family}.json"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=10**9, **SPECIAL[family])
 
 
-def _wordpiece() -> tuple[Any, dict[str, Any]]:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
-    inner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    inner.normalizer = normalizers.BertNormalizer(lowercase=False)
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    inner.train_from_iterator(corpus(), trainers.WordPieceTrainer(vocab_size=200, special_tokens=special,
-                                                                  show_progress=False))
-    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return inner, {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
-                   "mask_token": "[MASK]", "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-
-
-def _byte_level() -> tuple[Any, dict[str, Any]]:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    inner.train_from_iterator(corpus(), trainers.BpeTrainer(
-        vocab_size=340, special_tokens=["<|endoftext|>"], show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    inner.post_processor = processors.ByteLevel(trim_offsets=False)
-    return inner, {"eos_token": "<|endoftext|>", "model_input_names": ["input_ids", "attention_mask"]}
-
-
-def _unigram() -> tuple[Any, dict[str, Any]]:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
-    inner = Tokenizer(models.Unigram())
-    inner.normalizer = normalizers.NFKC()
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.decoder = decoders.Metaspace()
-    inner.train_from_iterator(corpus(), trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False))
-    inner.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>",
-                                                         special_tokens=[("</s>", 1)])
-    return inner, {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
-                   "extra_special_tokens": [f"<extra_id_{number}>" for number in range(8)],
-                   "model_input_names": ["input_ids", "attention_mask"]}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "encoder": {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+                "mask_token": "[MASK]", "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
+    "decoder": {"eos_token": "<|endoftext|>", "model_input_names": ["input_ids", "attention_mask"]},
+    "encoder-decoder": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
+                        "extra_special_tokens": [f"<extra_id_{number}>" for number in range(8)],
+                        "model_input_names": ["input_ids", "attention_mask"]},
+}
 
 
 def bert(**config: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -257,8 +258,8 @@ def test_a_fresh_process_with_other_hash_seeds_gives_equal_bytes(grid: Store) ->
             "from tlbench.records import Store; "
             "sys.stdout.buffer.write(render(build(Store(Path(sys.argv[1])))).encode()); assert 'torch' not "
             "in sys.modules")
-    made = [subprocess.run([sys.executable, "-c", code, str(grid.folder)], env={"PYTHONHASHSEED": seed},
-                           check=True, capture_output=True).stdout for seed in ("1", "2")]
+    made = [subprocess.run([sys.executable, "-c", code, str(grid.folder)], check=True, capture_output=True,
+                           env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")]
     assert made[0] == made[1] == render(build(grid)).encode()
 
 

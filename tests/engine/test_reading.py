@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tlbench.cells import Shop, run_cell
 from tlbench.engine import neural, reading
 from tlbench.engine.families import Source
 from tlbench.engine.machine import Machine
+from tlbench.engine.pretraining import run as run_module
 from tlbench.engine.pretraining.run import Run
 from tlbench.grid import Cell
 from tlbench.model import Architecture, Model
@@ -43,6 +45,8 @@ def test_text_is_read_once_before_the_labels(
     steps: list[Run] = []
     advance = Run.advance
     monkeypatch.setattr(Run, "advance", lambda run: steps.append(run) or advance(run))
+    ticks = itertools.count(0.0, 0.125)
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     # On this clock only reading takes time, and more than it says itself.
     monkeypatch.setattr(neural, "time", SimpleNamespace(perf_counter=lambda: 1e6 * len(steps)))
     cell = cell_of(kind, family, f"{strategy}+short")
