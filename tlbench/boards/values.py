@@ -109,8 +109,8 @@ class Contribution:
 
     @property
     def seeds_only(self) -> bool:
-        """Return whether the two rows differ in nothing but their seeds."""
-        return seeds_only(self.part)
+        """Return whether the two rows are plain fine-tuning and differ in nothing but their seeds."""
+        return seeds_only(self.part) and not self.rest
 
 
 @dataclass(frozen=True)
