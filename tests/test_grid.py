@@ -269,12 +269,48 @@ def test_streams_differ_by_purpose_budget_and_replicate_but_not_by_strategy() ->
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_parts_are_taken_out_of_what_tunes_a_pre_trained_model_alone(
+def test_a_part_is_taken_out_unless_the_rest_is_another_method(
     registry: Registry, source: DataSource, zoo: Callable[..., Path]
 ) -> None:
-    """What starts from random weights is another method without its part, and the board compares it with nothing."""
-    strategies = ("linear", "scratch+distill", "augment+self-pretrain", "hybrid-text+feature-extraction+augment",
-                  "augment+lora", "finetune")
-    request = Request(("toy-topic",), strategies, (str(zoo("encoder")),), replicates=1, ablate=True)
-    names = [cell.condition.strategy.name for cell in make_plan(request, registry, source).cells]
-    assert names == [*strategies[:5], "lora", "augment", "finetune"]  # the fourth has no meaning here
+    """Without what makes the weights random, or learns by itself, a row is no longer the same with less."""
+
+    def planned(*strategies: str) -> list[str]:
+        request = Request(("toy-topic",), strategies, (str(zoo("encoder")),), replicates=1, ablate=True)
+        return [cell.condition.strategy.name for cell in make_plan(request, registry, source).cells]
+
+    for whole, rests in {
+        "linear": [],
+        "scratch": [],
+        "scratch+distill": ["scratch"],
+        "scratch+augment+distill": ["scratch+distill", "scratch+augment"],
+        "augment+self-pretrain": ["self-pretrain"],
+        "hybrid-text+feature-extraction+augment": [],  # it has no meaning here
+        "augment+lora": ["lora", "augment"],
+        "tapt": ["finetune"],
+    }.items():
+        assert planned(whole) == [whole, *rests]
+    assert planned("lora", "augment", "finetune") == ["lora", "finetune", "augment"]
+
+
+def test_sources_bring_the_rows_that_a_transfer_matrix_compares_with(
+    registry: Registry, source: DataSource, zoo: Callable[..., Path]
+) -> None:
+    """All of three toys, as targets and as sources; a task of the suite that is not there is neither."""
+    tasks = ("toy-topic", "toy-score", "toy-names")
+    few = replace(registry, tasks={name: registry.tasks[name] for name in (*tasks, "sst2")})
+
+    def planned(*strategies: str, sources: tuple[str, ...] = ("all",)) -> dict[str, list[str]]:
+        request = Request(("all",), strategies, (str(zoo("encoder")),), replicates=1, sources=sources,
+                          suite="public")
+        plan = make_plan(request, few, source)
+        return {name: [cell.condition.strategy.name for cell in plan.cells
+                       if cell.condition.task.name == name and cell.key not in plan.unsupported] for name in tasks}
+
+    for name, rows in planned("intermediate").items():
+        others = sorted({*tasks} - {name})
+        assert sorted(rows) == ["finetune", *(f"intermediate(source={other})" for other in others)]
+    assert sorted(planned("lora+multitask+augment", sources=("toy-score",))["toy-topic"]) == [
+        "lora+augment", "lora+multitask(source=toy-score)+augment"]
+    assert planned("intermediate", sources=("toy-score",))["toy-score"] == []
+    assert sorted(planned("finetune", "lora", "intermediate", sources=("toy-score",))["toy-topic"]) == [
+        "finetune", "intermediate(source=toy-score)", "lora"]

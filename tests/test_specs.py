@@ -9,10 +9,10 @@ import pytest
 import tlbench_plugins
 
 from tlbench import Offer, Setup, UserError, registry, specs
-from tlbench.canonical import canonical_json
+from tlbench.canonical import canonical_json, plain
 from tlbench.model import Architecture
 from tlbench.registry import Registry
-from tlbench.setups import Lora, Plateau, Random
+from tlbench.setups import Lora, Plateau, Pretraining, Random
 
 BERT = Architecture("encoder", "bert", {})
 PROBE = """
@@ -186,11 +186,26 @@ def test_model_free_setup_has_no_phase(shelf: Registry) -> None:
 
 
 def test_rests_are_what_each_part_leaves(shelf: Registry) -> None:
-    def labels(text: str) -> list[str]:
-        return [specs.label(parts) for parts in specs.rests(specs.parse_strategy(text, shelf), shelf)]
+    def labels(text: str) -> list[tuple[str, str]]:
+        found = specs.rests(specs.parse_strategy(text, shelf), shelf)
+        return [(specs.label([part]), specs.label(rest)) for part, rest in found]
 
-    assert labels("augment+lora(rank=4)") == ["lora(rank=4)", "augment"]
-    assert labels("lora") == ["finetune"]
+    assert labels("augment+lora(rank=4)") == [("augment", "lora(rank=4)"), ("lora(rank=4)", "augment")]
+    assert labels("lora") == [("lora", "finetune")]
+    assert labels("finetune") == []
+
+
+@pytest.mark.parametrize(("text", "nature"), [
+    ("finetune", ("neural", False)), ("lora+augment", ("neural", False)), ("tapt", ("neural", False)),
+    ("scratch+augment", ("neural", True)), ("self-pretrain", ("neural", True)), ("linear", ("linear", False)),
+])
+def test_nature_is_what_learns_and_whether_it_starts_at_random(
+    shelf: Registry, text: str, nature: tuple[str, bool]
+) -> None:
+    reading = (Pretraining(), Pretraining())
+    offer = Offer("text-classification", "toy", "encoder", 100, reading=reading)
+    setup = specs.resolve(specs.parse_strategy(text, shelf), offer, BERT)
+    assert specs.nature(plain(setup)) == nature
 
 
 def test_seed_of_finetuning_redraws_every_stream_and_no_key_without_it(shelf: Registry) -> None:

@@ -206,9 +206,10 @@ class Asked(TypedDict, total=False):
         strict: Make faults of installed plugins errors; else they are warnings.
         data: Data files, or TOML files that describe them: tasks that need no code.
         text: Column of the text in `data`; so `text_pair`, `label`, and `kind` for the task's kind.
-        sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite.
+        sources: Source tasks of the strategies that have one, each once; `all` is every task of the suite. The same
+            without a source is run too, so that the board says what each adds.
         label_noise: Share of the training and validation labels that is made wrong.
-        ablate: Run each strategy that tunes pre-trained weights once more without each of its parts.
+        ablate: Run each strategy once more without each of its parts, unless that would be another method.
     """
 
     strategies: str | Sequence[str]

@@ -106,9 +106,10 @@ _GRID_OPTIONS = (
     click.option("--budgets", default="", metavar="K,K", help="Labels per task, or full [default: the task's own]."),
     click.option("--replicates", default=3, show_default=True, help="Replicates of each condition."),
     click.option("--sources", default="", metavar="A,B",
-                 help="Source tasks of strategies that have one (all: every task of the suite), each once."),
+                 help="Source tasks of strategies that have one (all: every task of the suite), each once; the same "
+                      "without a source is run too, so that the board says what each adds."),
     click.option("--ablate", is_flag=True,
-                 help="Run each strategy that tunes pre-trained weights once more without each of its parts."),
+                 help="Run each strategy once more without each of its parts, unless that would be another method."),
     click.option("--label-noise", default=0.0, metavar="SHARE",
                  help="Share of the training and validation labels to make wrong, e.g. 0.1 [default: 0]."),
     click.option("--suite", default="embedded", show_default=True, help="embedded, applications or public."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import get_args
 
+from tlbench.canonical import plain
 from tlbench.errors import UserError
 from tlbench.grid import Cell, Condition, PrecisionPolicy
 from tlbench.model import Architecture, Model
@@ -15,7 +16,7 @@ from tlbench.references import model_named, model_ref, task_ref, why_not
 from tlbench.registry import Registry
 from tlbench.setups import Pretrained
 from tlbench.sources import DataSource
-from tlbench.specs import idle, parse_strategy, resolve, rests, strategy_ref, unsupported
+from tlbench.specs import idle, nature, parse_strategy, resolve, rests, strategy_ref, unsupported
 from tlbench.strategy import Offer, Strategy
 from tlbench.task import Budget, Task, TaskRef
 
@@ -34,11 +35,13 @@ class Request:
         replicates: Number of replicates.
         suite: `embedded`, `applications` or `public`.
         precision: Precision policy.
-        sources: Source tasks of the strategies that have one: each is run once with each of these; `all` is every
-            task that the model can learn of `suite` and of further plugins. Empty leaves what the strategies say.
+        sources: Source tasks of the strategies that have one: each is run once with each of these, and the same
+            composition without it once, which the transfer matrix compares with; `all` is every task that the model
+            can learn of `suite` and of further plugins. Empty leaves what the strategies say.
         label_noise: Share of each task's training and validation labels that is made wrong, from 0 to below 1.
-        ablate: Run each strategy that tunes pre-trained weights once more without each of its parts, so that the board
-            can say what the part adds; without its only part a strategy is plain fine-tuning.
+        ablate: Run each strategy once more without each of its parts, so that the board can say what the part adds;
+            without its only part a strategy is plain fine-tuning. A part stays in if the row without it would be
+            another method: another learner, or pre-trained weights in place of random ones.
     """
 
     tasks: tuple[str, ...] = ("all",)
@@ -135,17 +138,19 @@ def _conditions(
                 continue
             for budget in request.budgets or (task.default_budget,):
                 offer = offer_of(task, architecture, budget, registry, source)
-                made = _condition(task_id, model, architecture, parts, offer, request, registry)
-                yield made
-                for rest in rests(parts, registry) if request.ablate and not made[1] and _tunes(made[0]) else ():
-                    yield _condition(task_id, model, architecture, rest, offer, request, registry)
+                whole, reason = _condition(task_id, model, architecture, parts, offer, request, registry)
+                yield whole, reason
+                for rest in _counterparts(parts, request, registry) if not reason else ():
+                    made = _condition(task_id, model, architecture, rest, offer, request, registry)
+                    if nature(plain(made[0].setup)) == nature(plain(whole.setup)):
+                        yield made
 
 
-def _tunes(condition: Condition) -> bool:
-    """Return whether a condition trains a pre-trained model; of others nothing can be taken out (`boards/parts.py`)."""
-    setup = condition.setup
-    neural = condition.model is not None and setup.learner.name == "neural"
-    return neural and condition.strategy.transfers and not setup.at_random
+def _counterparts(parts: tuple[Strategy, ...], request: Request, registry: Registry) -> list[tuple[Strategy, ...]]:
+    """Return what the board compares a composition with: it without each part, or only without what has a source."""
+    return [
+        rest for part, rest in rests(parts, registry) if request.ablate or (request.sources and _has_source(part))
+    ]
 
 
 def _check_numbers(request: Request) -> None:

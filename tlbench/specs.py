@@ -6,7 +6,7 @@ import ast
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -124,16 +124,30 @@ def _hints(cls: type[Strategy]) -> dict[str, Any]:
         return {}
 
 
-def rests(parts: tuple[Strategy, ...], registry: Registry) -> list[tuple[Strategy, ...]]:
-    """Return what is left of a composition without each of its parts; of a single one plain fine-tuning is.
+def rests(parts: tuple[Strategy, ...], registry: Registry) -> list[tuple[Strategy, tuple[Strategy, ...]]]:
+    """Return each part of a composition with what is left without it; of a single one plain fine-tuning is.
 
-    Plain fine-tuning as a part changes nothing, so nothing is left without it.
+    Plain fine-tuning as a part changes nothing, so it is not taken out. Whether a rest may be compared with the whole
+    is said by `nature`.
 
     Raises:
         UserError: plain fine-tuning is not installed.
     """
-    return [(*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry)
+    return [(part, (*parts[:place], *parts[place + 1 :]) or parse_strategy("finetune", registry))
             for place, part in enumerate(parts) if _label(part) != "finetune"]
+
+
+def nature(setup: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what learns, and whether it starts at random: a part may change neither to be compared by its absence.
+
+    Without `scratch` or `prompt` a row is another method, not the same with less.
+
+    Args:
+        setup: A Setup as records hold it (`canonical.plain`).
+    """
+    weights = setup.get("weights", {})
+    start = weights.get("start", weights)  # the start of weights that have read text
+    return str(setup.get("learner", {}).get("name", "neural")), start.get("type") == "Random"
 
 
 def label(parts: Sequence[Strategy]) -> str:

@@ -77,7 +77,7 @@ class Made:
             "strategy": self.strategy,
             "budget": self.k,
             "unlabeled": self.unlabeled,
-            "setup": dict(self.setup),
+            "setup": {**({"weights": {"type": "Random"}} if "scratch" in self.strategy else {}), **self.setup},
             "precision": self.precision,
         }
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
-from tlbench.boards import build, render, text
+from tlbench.boards import as_json, build, render, text
 from tlbench.boards.values import Board
 from tlbench.records import Store
 
@@ -80,6 +81,25 @@ def test_times_of_several_machines_are_marked(toy: SimpleNamespace, write: Write
         build(write(toy.replicates(3, "linear", 0.6), toy.replicates(3, "finetune", 0.7, hardware="gpu-box")))
     )
     assert "come from different machines (gpu-box; toy-cpu)" in text
+
+
+def test_rows_whose_replicates_share_a_stage_are_named_once_per_table(toy: SimpleNamespace, write: Write) -> None:
+    def staged(shared: bool) -> dict[str, Any]:
+        stage = {"task": "far", "labels": 9, "stage": "a", "shared": shared, "seconds": 5.0, "spent": 0.0}
+        return {"training": {"steps": 2, "stop_reason": "steps", "curve": [], "upstream": [stage]}}
+
+    cells = [
+        *toy.replicates(3, "intermediate", 0.7, extra=staged(True)),
+        *toy.replicates(3, "tapt", 0.6, extra=staged(True)),
+        *toy.replicates(3, "intermediate(redraw=True)", 0.7, extra=staged(False)),
+        *toy.replicates(1, "dapt", 0.7, extra=staged(True)),  # one replicate has no spread
+        *toy.replicates(3, "finetune", 0.6),
+    ]
+    board = build(write(cells, toy.replicates(3, "finetune", 0.6, task="other")))
+    (line,) = [line for line in render(board).splitlines() if "their spread does not hold" in line]
+    assert line.startswith("- ")
+    assert line.endswith("each replicate): intermediate (mini), tapt (mini).")
+    assert {row["strategy"] for row in as_json(board)["rows"] if row["shared_stage"]} == {"intermediate", "tapt"}
 
 
 def test_every_table_row_has_as_many_cells_as_its_head(board: Board) -> None:

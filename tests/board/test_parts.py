@@ -70,9 +70,26 @@ def test_two_rows_that_differ_in_their_seed_are_the_noise_floor(toy: SimpleNames
     assert "Noise floor: not measured" in render(bare)
 
 
-def test_what_learns_otherwise_or_starts_at_random_has_nothing_to_take_out(
-    toy: SimpleNamespace, write: Write
-) -> None:
+def test_parts_of_what_starts_at_random_count_but_not_the_random_start(toy: SimpleNamespace, write: Write) -> None:
+    rows = {"finetune": 0.6, "augment": 0.6, "distill": 0.6, "scratch": 0.4, "scratch+augment": 0.5,
+            "scratch+distill": 0.5, "scratch+augment+distill": 0.55}
+    board = build(write(*(toy.replicates(3, name, quality) for name, quality in rows.items())))
+    assert {pair: rest for pair, rest in parts(board).items() if "scratch" in pair[0]} == {
+        ("scratch+augment (mini)", "augment"): "scratch (mini)",
+        ("scratch+distill (mini)", "distill"): "scratch (mini)",
+        ("scratch+augment+distill (mini)", "augment"): "scratch+distill (mini)",
+        ("scratch+augment+distill (mini)", "distill"): "scratch+augment (mini)",
+    }
+
+
+def test_noise_floor_is_of_plain_fine_tuning(toy: SimpleNamespace, write: Write) -> None:
+    names = ("lora", "lora+finetune(seed=1)", "scratch", "scratch+finetune(seed=1)")
+    board = build(write(*(toy.replicates(3, name, 0.6) for name in names)))
+    assert {one.rest for one in board.tables[0].contributions if one.part == "finetune(seed=1)"} == {"lora", "scratch"}
+    assert "Noise floor: not measured" in render(board)
+
+
+def test_what_is_another_method_without_its_part_has_nothing_to_take_out(toy: SimpleNamespace, write: Write) -> None:
     def made(strategy: str, setup: dict[str, Any]) -> list[Any]:
         cells = toy.replicates(3, strategy, 0.6)
         return [replace(cell, setup=setup) for cell in cells]

@@ -20,9 +20,9 @@ GAINS = {"near": 0.8, "far": 0.62, "odd": 0.5}
 TOLD = {"near": 0.9, "far": 0.5, "odd": 0.6}
 
 
-def learned(source: str, knn: float) -> dict[str, Any]:
-    stage = {"task": source, "labels": 100, "stage": source, "shared": True, "seconds": 5.0, "spent": 0.0,
-             "predictors": {"knn": knn, "overlap": 0.5}}
+def learned(source: str, told: dict[str, float]) -> dict[str, Any]:
+    stage = {"task": source, "labels": 1200, "stage": source, "shared": True, "seconds": 5.0, "spent": 0.0,
+             "predictors": told}
     return {"training": {"optimizer": "adamw", "steps": 200, "stop_reason": "steps", "curve": [], "upstream": [stage]}}
 
 
@@ -33,7 +33,8 @@ def board(toy: SimpleNamespace, write: Write) -> Board:
         for task in ("topic", "other")
         for name, quality in GAINS.items()
         for cell in toy.replicates(
-            3, f"intermediate(source={name})", quality, task=task, extra=learned(name, TOLD[name])
+            3, f"intermediate(source={name})", quality, task=task,
+            extra=learned(name, {"knn": TOLD[name], "overlap": 0.5}),
         )
     ]
     both = [cell for task in ("topic", "other") for cell in toy.replicates(3, "finetune", 0.6, task=task)]
@@ -58,6 +59,35 @@ def test_agreement_is_kendalls_tau_over_sources(board: Board) -> None:
     assert found["knn"] == pytest.approx({"topic@300": 1 / 3, "other@300": 1 / 3})  # of three pairs one is swapped
     assert "overlap" not in found  # the same for all sources: it says nothing
     assert "| 5-NN probe |" in render(board).replace("  ", " ")
+
+
+def test_values_of_predictors_stand_under_the_matrix_as_means_over_replicates(
+    toy: SimpleNamespace, write: Write
+) -> None:
+    told = {"topic": [{"knn": 0.8, "overlap": 0.5}, {"knn": 0.9, "overlap": 0.5}], "other": [{"overlap": 0.25}] * 2}
+    cells = [
+        toy.Made(f"intermediate(source={source})", r, 0.7, task=task, extra=learned(source, told[task][r]))
+        for task in told for source in ("near", "far") for r in range(2)
+    ]
+    bases = [toy.replicates(2, "finetune", 0.6, task=task) for task in told]
+    lines = [line.replace(" ", "") for line in render(build(write(cells, *bases))).splitlines()]
+    head = lines.index("|target|source|difference|5-NNprobe|wordoverlap|sourcelabels|")
+    assert lines[head - 2].startswith("<details><summary>Predictorsofintermediate(mini)")
+    assert lines[head + 7] == "</details>"
+    rows = [[*line.split("|")[1:3], *line.split("|")[4:-1]] for line in lines[head + 2 : head + 6]]
+    assert rows == [
+        ["other@300", "far", "", "0.2500", "1,200"],
+        ["other@300", "near", "", "0.2500", "1,200"],
+        ["topic@300", "far", "0.8500", "0.5000", "1,200"],
+        ["topic@300", "near", "0.8500", "0.5000", "1,200"],
+    ]
+
+
+def test_matrix_without_predictors_has_no_table_of_them(toy: SimpleNamespace, write: Write) -> None:
+    names = ("finetune", "hybrid(source=a)", "hybrid(source=b)")
+    text = render(build(write(*(toy.replicates(3, name, 0.7) for name in names))))
+    assert "What hybrid (mini) adds" in text
+    assert "<summary>Predictors" not in text
 
 
 def test_one_source_or_an_automatic_one_makes_no_matrix(toy: SimpleNamespace, write: Write) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from tlbench.api import Options, execute
+from tlbench.boards import build, transfer
 from tlbench.cells import Shop, run_cell
 from tlbench.data import CellData, TaskData
 from tlbench.engine import neural
@@ -20,9 +23,11 @@ from tlbench.engine.upstream import source_data, transplant
 from tlbench.errors import UserError
 from tlbench.grid import Cell
 from tlbench.planning import Request, make_plan
+from tlbench.records import Store
 from tlbench.setups import Checkpoint, Setup
 from tlbench.strategy import Offer, SourceOffer
 from tlbench.task import TaskRef, TextExample
+from tlbench.workshop import PluginSpec
 
 SOURCE = "intermediate(source=toy-names,budget=20)+short"
 
@@ -208,6 +213,20 @@ def test_sources_expand_to_one_row_each_and_a_task_is_no_source_of_itself(
     assert reasons["toy-topic", "intermediate(source=toy-names)"] is None
     refused = str(reasons["toy-topic", "intermediate(source=toy-copy)"])
     assert "'toy-copy' names a task that this model cannot learn" in refused
+
+
+@pytest.mark.usefixtures("short_sources")
+def test_run_over_sources_ends_with_a_matrix_though_no_other_row_was_asked_for(
+    shop: Shop, toys: ModuleType, zoo: Callable[..., Any], tmp_path: Path
+) -> None:
+    request = Request(("toy-topic",), ("intermediate(budget=20)+short",), (str(zoo("encoder")),), replicates=1,
+                      precision="fp32", sources=("toy-names", "toy-score"))
+    execute(request, Options(tmp_path / "out"), shop.source, PluginSpec((Path(str(toys.__file__)),)))
+    (matrix,) = transfer.matrices(build(Store(tmp_path / "out")))
+    assert (matrix.sources, matrix.targets) == (("toy-names", "toy-score"), ("toy-topic@40",))
+    for entry in matrix.entries.values():
+        assert entry.delta.baseline == "short (tiny-encoder)"
+        assert entry.predictors.keys() == PREDICTORS["text-classification"] | {"overlap", "labels"}
 
 
 def test_key_covers_the_source(cell_of: Callable[..., Cell]) -> None:

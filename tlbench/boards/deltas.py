@@ -56,7 +56,7 @@ class Comparisons:
         pairer: Pairs them.
         best: Condition id to the comparison with the best no-transfer baseline.
         scratch: Condition id to the comparison with the same architecture at random.
-        parts: Each strategy of a condition with transfer, and the comparison with the condition without it.
+        parts: Each strategy whose condition without it is there, and the comparison with that one.
         best_baseline: Id of the no-transfer condition with the best validation score, or `None`.
     """
 

@@ -52,7 +52,7 @@ def _row(row: Row) -> dict[str, Any]:
         "params": {"total": row.params_total, "trainable": row.params_trainable},
         "outside": _fields(row.outside), "leak": row.outside.leak, "cost": _fields(row.cost),
         "labels_saved": row.saved and _fields(row.saved), "reach": row.reach and _fields(row.reach),
-        "standing": row.standing and _fields(row.standing),
+        "standing": row.standing and _fields(row.standing), "shared_stage": row.shared_stage,
         "reasons": list(row.reasons), "notes": row_notes(row), "model_note": row.note,
         "further": list(row.further), "keys": list(row.keys),
     }

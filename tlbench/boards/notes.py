@@ -38,10 +38,11 @@ def table_notes(table: Table) -> list[str]:
         notes.append("Too few replicates for EQUAL: they vary so much that for some comparisons an interval cannot fit "
                      f"into ±{text.share(table.margin)}, though the test would do; UNCLEAR there does not hint at a "
                      "difference.")
-    shared = [row.label for row in table.rows if row.cost.contended]
-    if shared:
+    notes += _stages(table)
+    contended = [row.label for row in table.rows if row.cost.contended]
+    if contended:
         notes.append(f"Times with ≤ are upper bounds, since the machine was shared while these ran: "
-                     f"{', '.join(shared)}.")
+                     f"{', '.join(contended)}.")
     hardware = sorted({name for row in table.rows for name in row.cost.hardware})
     if len(hardware) > 1:
         notes.append(f"Time and memory come from different machines ({'; '.join(hardware)}) and cannot be "
@@ -64,6 +65,14 @@ def _capped(table: Table) -> list[str]:
                      "still improving when its step cap ended it; a longer run might change "
                      f"{', '.join(resting) or 'its score'}.")
     return notes
+
+
+def _stages(table: Table) -> list[str]:
+    """Name the rows whose replicates start from one source model or one reading of text."""
+    labels = ", ".join(row.label for row in table.rows if row.shared_stage)
+    return ["All replicates start from one source model, or one reading of text, in these rows, so their spread does "
+            "not hold that of the draw and the reading or training (`redraw=true`, where a strategy has it: one for "
+            f"each replicate): {labels}."] if labels else []
 
 
 def _models(table: Table) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlbench.boards.conditions import Condition
 from tlbench.canonical import canonical_json
-from tlbench.specs import split_outside
+from tlbench.specs import nature, split_outside
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,13 @@ class Removed:
 
 
 def removed(conditions: Sequence[Condition]) -> list[Removed]:
-    """Return, for the conditions that fine-tune a pre-trained model, each strategy whose rest is there too.
-
-    What learns in another way, or starts from random weights, has nothing to take out: without it the row would be
-    another method, not the same with less.
-    """
+    """Return each strategy of the conditions whose rest is there too and is the same method (`specs.nature`)."""
     index: dict[str, list[Condition]] = {}
     for condition in conditions:
-        if _tunes(condition):
-            index.setdefault(_identity(condition, _working(condition)), []).append(condition)
+        index.setdefault(_identity(condition, _working(condition)), []).append(condition)
     found = []
     for whole in conditions:
-        parts = _working(whole) if _tunes(whole) else []
+        parts = _working(whole)
         for place, part in enumerate(parts):
             rest = [*parts[:place], *parts[place + 1 :]]
             candidates = index.get(_identity(whole, rest), [])
@@ -57,15 +52,6 @@ def removed(conditions: Sequence[Condition]) -> list[Removed]:
                 label = "+".join(str(one["label"]) for one in rest)
                 found.append(Removed(whole, str(part["label"]), part["config"], label, tuple(candidates)))
     return found
-
-
-def _tunes(condition: Condition) -> bool:
-    """Return whether a condition trains a pre-trained model by tlbench's own loop."""
-    setup = condition.facts.cell["condition"].get("setup", {})
-    weights = setup.get("weights", {})
-    start = weights.get("start", weights) if weights.get("type") == "Continued" else weights
-    neural = setup.get("learner", {}).get("name", "neural") == "neural"
-    return condition.transfers and condition.architecture is not None and neural and start.get("type") != "Random"
 
 
 def _working(condition: Condition) -> list[dict[str, Any]]:
@@ -79,5 +65,6 @@ def _working(condition: Condition) -> list[dict[str, Any]]:
 
 def _identity(condition: Condition, parts: Sequence[Mapping[str, Any]]) -> str:
     bare = [{name: value for name, value in part.items() if name != "label"} for part in parts]
-    precision = condition.facts.cell["condition"].get("precision", "auto")
-    return canonical_json([condition.architecture, precision, bare])
+    asked = condition.facts.cell["condition"]
+    precision, learns = asked.get("precision", "auto"), nature(asked.get("setup", {}))
+    return canonical_json([condition.architecture, precision, learns, bare])

@@ -146,6 +146,7 @@ def _row(table: Comparable, condition: Condition, comparisons: Comparisons, uses
         best_baseline=condition.id == comparisons.best_baseline, ranks=comparisons.ranks(condition),
         capped=sum(record.training.get("stop_reason") == "cap" for record in evaluated),
         reach=reach(best.pairs.left, best.pairs.right) if best.pairs else None,
+        shared_stage=len(evaluated) > 1 and any(stage["shared"] for record in evaluated for stage in _upstream(record)),
         keys=tuple(record.key for record in condition.records),
         reasons=_reasons(condition.records), note=str(model.get("note") or ""),
         further=tuple(_repeat(record) for record in condition.further),

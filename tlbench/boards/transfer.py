@@ -71,6 +71,7 @@ def section(board: Board) -> list[str]:
             f"What {matrix.family} ({matrix.model}) adds, by source (rows) and target (columns):",
             text.table([_line(matrix, source) for source in matrix.sources], right=matrix.targets),
             *_agreements(matrix),
+            *_predicted(matrix),
         ]
     return ["## Which source helps", *blocks] if blocks else []
 
@@ -103,6 +104,32 @@ def _agreements(matrix: Matrix) -> list[str]:
         "target (1: the same order, 0: no relation).",
         text.table(rows, right=(*matrix.targets, "mean")),
     ]
+
+
+def _predicted(matrix: Matrix) -> list[str]:
+    """Return, folded away, what each predictor said of each source, and what it then gave; nothing if none spoke."""
+    names = [name for name in NAMES if any(name in one.predictors for one in matrix.entries.values())]
+    rows = [
+        {
+            "target": target,
+            "source": source,
+            "difference": text.signed(one.delta.value),
+            **{NAMES[name]: _told(name, one.predictors.get(name)) for name in names},
+        }
+        for target in matrix.targets
+        for source in matrix.sources
+        if (one := matrix.entries.get((source, target))) is not None
+    ]
+    summary = (f"<details><summary>Predictors of {matrix.family} ({matrix.model}) and what was gained (means over "
+               "replicates; compare within a target; blank where its kind has none)</summary>")
+    right = ("difference", *(NAMES[name] for name in names))
+    return [summary, text.table(rows, right=right), "</details>"] if names else []
+
+
+def _told(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if name == "labels" else text.share(value, 4)
 
 
 def plot(board: Board, folder: Path) -> list[Path]:

@@ -36,6 +36,7 @@ class Row:
         saved: Labels that it saves, where the task was run at several budgets.
         standing: Where it stands beside the row with the highest mean; `None` below three replicates, unpaired, or if
             it only measures the noise floor.
+        shared_stage: Its replicates start from one and the same stage, whose own spread theirs does not hold.
         keys: Keys of its cells, by replicate.
         reasons: One line for each state that is not `ok`.
         note: The model's caveat.
@@ -67,6 +68,7 @@ class Row:
     reach: Reach | None = None
     saved: Saved | None = None
     standing: Standing | None = None
+    shared_stage: bool = False
     keys: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     note: str = ""
@@ -109,8 +111,8 @@ class Contribution:
 
     @property
     def seeds_only(self) -> bool:
-        """Return whether the two rows differ in nothing but their seeds."""
-        return seeds_only(self.part)
+        """Return whether the two rows are plain fine-tuning and differ in nothing but their seeds."""
+        return seeds_only(self.part) and not self.rest
 
 
 @dataclass(frozen=True)
