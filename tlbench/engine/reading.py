@@ -54,12 +54,18 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
 def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
     """Return a corpus as records name it, and whether the model declares that it has read it before.
 
+    A task's text counts as read before where the leak flag would be raised (the model's training data include a source
+    of the task), and where the model has read the training side of the embedded text that the task is made of.
+
     Args:
         corpus: `task`, the target's own training side, or the name of a corpus that was offered.
-        random: Whether the weights that read it are random ones.
-        source: The model, with what it declares.
+        random: Whether the weights that read it are random ones, which have read nothing.
+        source: The model, with what it declares, and the sources of the target.
         task: The target, whose identity names the embedded text it is made of.
     """
-    known = {name for name, declared in _DECLARED.items() if declared in source.model.training_sources}
-    again = not random and bool(known & task.identity.keys() if corpus == "task" else known)
-    return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (READ_AGAIN if again else "")
+    declared = set(source.model.training_sources)
+    known = {name for name, side in _DECLARED.items() if side in declared}
+    title, before = f"the {corpus} corpora", bool(known)
+    if corpus == "task":
+        title, before = "the task's text", bool(known & task.identity.keys() or declared & {*source.task_sources})
+    return title + (READ_AGAIN if before and not random else "")
