@@ -14,7 +14,7 @@ from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
 from tlbench.grid import Cell, Condition, stream
 from tlbench.kinds import Kind, kind_of
 from tlbench.learned import Learned, Used
-from tlbench.model import Model
+from tlbench.model import UNKNOWN, Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
 from tlbench.setups import Learner, ModelRef
@@ -358,10 +358,10 @@ def _sources_read(cell: Cell, shop: Shop) -> list[tuple[str, ...]]:
 
 
 def _contamination(read: Sequence[tuple[str, ...]], task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether the models declare to have seen the task's sources: yes, no, or unknown."""
+    """Return whether the models declare to have seen the task's sources: yes, no, or unknown if they leave it open."""
     removed = task["notes"].get("test_duplicates_removed", {})
     if not read:
         return {"declared": "no", "sources": [], "test_duplicates_removed": removed}
-    shared = sorted({source for sources in read for source in sources} & set(task["sources"]))
-    known = "no" if all(read) else "unknown"
+    shared = sorted(({source for sources in read for source in sources} - {UNKNOWN}) & set(task["sources"]))
+    known = "no" if all(sources and UNKNOWN not in sources for sources in read) else "unknown"
     return {"declared": "yes" if shared else known, "sources": shared, "test_duplicates_removed": removed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tlbench.corpora.documents import texts_of_corpus
+from tlbench.corpora.documents import DECLARED, texts_of_corpus
 from tlbench.data import TaskData
 from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
@@ -15,7 +15,7 @@ from tlbench.learned import READ_AGAIN
 from tlbench.setups import Continued, Random
 from tlbench.task import TaskRef, texts_of
 
-_DECLARED = {"apidoc": "apidoc-training-side", "interface": "ui-strings-training-side"}
+_DECLARED = {"apidoc": DECLARED["apidoc"], "interface": DECLARED["ui-strings"]}
 """Embedded text by its name in a task's identity, and how a model declares that it has read its training side."""
 
 
