@@ -19,7 +19,9 @@ from tlbench.engine.machine import Machine
 from tlbench.engine.pretraining.run import Run
 from tlbench.grid import Cell
 from tlbench.model import Architecture, Model
+from tlbench.offers import Corpora
 from tlbench.planning import Plan
+from tlbench.sources import DataSource
 from tlbench.task import GenerationExample, TaskRef, TextExample, TokenExample, texts_of
 
 COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder")]
@@ -160,6 +162,13 @@ def test_answers_are_not_read() -> None:
 def test_domain_of_other_tasks_is_unknown(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of("text-classification", "encoder", "dapt")
     assert list(plan.unsupported.values()) == ["no unlabelled text of this task's domain is known here"]
+
+
+@pytest.mark.parametrize(("suite", "found"), [
+    ("embedded", ["embedded"]), ("applications", ["embedded"]), ("public", []), ("plugin", []),
+])
+def test_domain_is_known_of_embedded_text_only(suite: str, found: list[str]) -> None:
+    assert list(Corpora(suite, DataSource())) == found
 
 
 def test_reading_is_shared_over_replicates_unless_redrawn(cell_of: Callable[..., Cell], shop: Shop) -> None:
