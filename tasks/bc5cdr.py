@@ -19,6 +19,11 @@ class Bc5cdr(HubTask):
     as independent. The Hub could not be reached when this was written: neither a commit nor the rows could be
     verified, so it is read at the branch `main`, nothing is pinned, and a mirror is identified by the hash of its
     files. Free for research; the T-NER card states the licence as "other".
+
+    Why these files and not the Hub's Parquet conversion (`refs/convert/parquet`): converted rows hold tags as the
+    same integers, but the file that names them lies at `main` alone, and a task reads one revision. Nor could it be
+    verified that a conversion exists, or which folder its files lie in. Files and columns are as in `tner/wnut2017`,
+    of the same project, whose rows are pinned.
     """
 
     name = "bc5cdr"

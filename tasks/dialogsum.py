@@ -18,6 +18,10 @@ class DialogSum(HubTask):
     be reached when this was written: neither a commit nor the rows could be verified, so it is read at the branch
     `main`, nothing is pinned, and a mirror is identified by the hash of its files. Not for commercial use; the
     dialogues belong to their authors.
+
+    Why these files and not the Hub's Parquet conversion (`refs/convert/parquet`): the authors' files are CSV, and here
+    they are read so that the text "None" stays a text. What the conversion made of such texts, and the folder and
+    names of its files, could not be verified.
     """
 
     name = "dialogsum"

@@ -114,6 +114,32 @@ def test_card_tells_the_truth(tlbench: Command, text: Path, tmp_path: Path) -> N
     assert (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044
 
 
+def test_folder_declares_what_it_and_its_start_have_read(
+    tlbench: Command, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlbench.corpora import documents
+    from tlbench.references import model_named
+    from tlbench.registry import load
+
+    def embedded(source: object) -> documents.Documents:
+        found = documents.from_files([text])
+        return documents.Documents(found.texts, provenance={"apidoc": {}, "ui-strings": {}})
+
+    monkeypatch.setattr(documents, "embedded", embedded)
+    small = ("--batch", 4, "--length", 48, "--tokens", 400)
+    orders = {"first": ("--family", "encoder", *SMALL, "--tokens", 400), "second": ("--model", "./first", *small),
+              "own": ("--model", "./first", "--text", text, *small),
+              "twin": ("--model", "./first", "--random", "--text", text, *small)}
+    for out, given in orders.items():
+        code, said = tlbench("pretrain", *given, "--out", out)
+        assert code == 0, said
+    sides = ("apidoc-training-side", "ui-strings-training-side")
+    read = {out: model_named(str(tmp_path / out), load()).training_sources for out in orders}
+    assert read == {"first": sides, "second": sides, "own": (*sides, "unknown"), "twin": ()}
+    facts = json.loads((tmp_path / "own" / "pretraining.json").read_text(encoding="utf-8"))
+    assert facts["start"]["training_sources"] == list(sides)
+
+
 def held_out_loss(model: Any, tokenizer: Any, text: Path, facts: dict[str, Any]) -> float:
     """Compute the card's loss anew, from the stored files and the text."""
     from tlbench.corpora.documents import from_files

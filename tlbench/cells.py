@@ -14,7 +14,7 @@ from tlbench.errors import RankLostError, UnsupportedError, UserError, sentence
 from tlbench.grid import Cell, Condition, stream
 from tlbench.kinds import Kind, kind_of
 from tlbench.learned import Learned, Used
-from tlbench.model import Model
+from tlbench.model import UNKNOWN, Model
 from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
 from tlbench.setups import Learner, ModelRef
@@ -144,7 +144,8 @@ def bench_for(shop: Shop, clock: Clock) -> Bench:
 def model_source(cell: Cell, shop: Shop) -> Any:
     """Return the engine's source of the cell's model; the values of the cell, the place of the registry."""
     assert cell.condition.model is not None
-    return _source_of(cell.condition.model, cell.condition.task.kind, shop)
+    task = cell.condition.task
+    return replace(_source_of(cell.condition.model, task.kind, shop), task_sources=_task_sources(task, shop))
 
 
 def _source_of(ref: ModelRef, kind: str, shop: Shop) -> Any:
@@ -154,6 +155,11 @@ def _source_of(ref: ModelRef, kind: str, shop: Shop) -> Any:
     model: Model = shop.registry.models[ref.name]
     architecture = Architecture(ref.family, ref.model_type, dict(ref.identity), pooling=ref.pooling)
     return Source(model, architecture, kind == "text-generation", shop.source.offline)
+
+
+def _task_sources(ref: TaskRef, shop: Shop) -> tuple[str, ...]:
+    """Return the data sets that a task says its text comes from; they are no part of its key."""
+    return tuple(shop.registry.task(ref.name).sources)
 
 
 def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
@@ -315,7 +321,7 @@ def _task_facts(cell: Cell, shop: Shop, data: CellData | None) -> dict[str, Any]
         "licence": task.licence,
         "homepage": task.homepage,
         "languages": list(task.languages),
-        "sources": list(task.sources),
+        "sources": list(_task_sources(ref, shop)),
         "signature": kind_of(ref).metric(ref.metric).signature,
         "train": len(known.train) if known else 0,
         "validation": len(known.validation) if known else 0,
@@ -352,10 +358,10 @@ def _sources_read(cell: Cell, shop: Shop) -> list[tuple[str, ...]]:
 
 
 def _contamination(read: Sequence[tuple[str, ...]], task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return whether the models declare to have seen the task's sources: yes, no, or unknown."""
+    """Return whether the models declare to have seen the task's sources: yes, no, or unknown if they leave it open."""
     removed = task["notes"].get("test_duplicates_removed", {})
     if not read:
         return {"declared": "no", "sources": [], "test_duplicates_removed": removed}
-    shared = sorted({source for sources in read for source in sources} & set(task["sources"]))
-    known = "no" if all(read) else "unknown"
+    shared = sorted(({source for sources in read for source in sources} - {UNKNOWN}) & set(task["sources"]))
+    known = "no" if all(sources and UNKNOWN not in sources for sources in read) else "unknown"
     return {"declared": "yes" if shared else known, "sources": shared, "test_duplicates_removed": removed}

@@ -14,6 +14,8 @@ from tlbench.setups import Family
 from tlbench.sources import offline_wanted
 
 PACKAGE = "package:"
+UNKNOWN = "unknown"
+"""Among a model's training sources: it has read other text as well, of which nothing is known."""
 _POOLING = "1_Pooling/config.json"
 
 
@@ -29,7 +31,8 @@ class Model:
         pooling: How one vector is made of a text: `cls`, or `mean` unless the folder or repository says that the model
             was trained with its first token (`1_Pooling/config.json` of a sentence encoder; offline, a Hub model whose
             file is not in the cache is pooled by the mean).
-        training_sources: Data sets the weights have seen, for the leak flag; empty means unknown.
+        training_sources: Data sets the weights have seen, for the leak flag; empty means unknown, and so does `unknown`
+            among them of all others.
         sha256: Expected SHA-256 of the weights file; checked before loading.
         kinds: Task kinds it stands for in a default run; empty means that it runs only where it is named.
         note: A caveat that the board prints.

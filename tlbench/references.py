@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tlbench.canonical import plain
+from tlbench.corpora.documents import DECLARED, FACTS
 from tlbench.errors import UserError
+from tlbench.files import file_sha256
 from tlbench.kinds import kind_named
-from tlbench.model import Architecture, Model
+from tlbench.model import UNKNOWN, Architecture, Model
 from tlbench.registry import Registry, known
 from tlbench.setups import ModelRef
 from tlbench.sources import DataSource
@@ -62,6 +65,8 @@ def task_ref(task: Task, registry: Registry, source: DataSource) -> TaskRef:
 def model_named(name: str, registry: Registry) -> Model:
     """Return a registered model, or register one made of a folder or a Hub id (`owner/name`, `owner/name@revision`).
 
+    A folder that `tlbench pretrain` made declares as training sources what its facts say.
+
     Raises:
         UserError: there is no such model, or its name is taken by another.
     """
@@ -69,7 +74,8 @@ def model_named(name: str, registry: Registry) -> Model:
         return registry.models[name]
     path = Path(name).expanduser()
     if path.is_dir():
-        model = Model(name=path.resolve().name, reference=str(path.resolve()))
+        folder = path.resolve()
+        model = Model(name=folder.name, reference=str(folder), training_sources=_sources_read(folder))
     elif name.startswith(("package:", ".", "/", "~")):
         model = Model(name=name, reference=name)
     elif "/" in name:
@@ -79,6 +85,26 @@ def model_named(name: str, registry: Registry) -> Model:
         model = known(registry.models, name, "model")
     registry.add_model(model)
     return model
+
+
+def _sources_read(folder: Path) -> tuple[str, ...]:
+    """Return what the weights in a folder have read, by the facts that `tlbench pretrain` left beside them.
+
+    The training side of embedded text has a name; the user's own text has none and is `unknown`, and so is what a
+    start's weights had read undeclared. Nothing is returned where nothing has a name: without facts, with damaged ones,
+    and with those of other weights than lie there now.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        if facts["weights_sha256"] != file_sha256(folder / "model.safetensors"):
+            return ()
+        start = facts["start"]
+        before = (start.get("training_sources") or [UNKNOWN]) if "model" in start else []
+        found = {*map(str, before), *(DECLARED.get(name, UNKNOWN) for name in facts["corpus"]["provenance"] or [""])}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return ()
+    named = tuple(sorted(found - {UNKNOWN}))
+    return (*named, UNKNOWN) if named and UNKNOWN in found else named
 
 
 def model_ref(model: Model, architecture: Architecture) -> ModelRef:

@@ -150,7 +150,8 @@ class Task(ABC):
         summary: One line for `tlbench list tasks`.
         licence: Licence of the data.
         homepage: Where the data come from.
-        languages: BCP 47 codes; for translation, source then target. The last one decides how BLEU splits texts.
+        languages: BCP 47 codes; for translation, source then target. The last one decides how BLEU and token F1 split
+            texts.
         suite: `--suite` that `all` takes it from; plugins' tasks always belong to `all`.
         metric: Primary metric of the kind; empty for the kind's default.
         default_budget: Labels (training and validation together) at the quick tier, or `full`.

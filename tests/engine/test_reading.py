@@ -21,7 +21,9 @@ from tlbench.engine.pretraining import run as run_module
 from tlbench.engine.pretraining.run import Run
 from tlbench.grid import Cell
 from tlbench.model import Architecture, Model
+from tlbench.offers import Corpora
 from tlbench.planning import Plan
+from tlbench.sources import DataSource
 from tlbench.task import GenerationExample, TaskRef, TextExample, TokenExample, texts_of
 
 COMBINATIONS = [("text-classification", "encoder"), ("text-generation", "decoder")]
@@ -119,6 +121,39 @@ def test_text_that_the_model_declares_is_read_again(corpus: str, random: bool, i
     assert reading.title_of(corpus, random, source, task) == expected
 
 
+@pytest.mark.parametrize(("corpus", "random", "sources", "expected"), [
+    ("task", False, ("xquad", "squad"), "the task's text, read again"),
+    ("task", True, ("xquad", "squad"), "the task's text"),
+    ("task", False, ("xquad",), "the task's text"),
+    ("task", False, (), "the task's text"),
+    ("embedded", False, ("squad",), "the embedded corpora"),
+])
+def test_text_of_a_source_that_the_model_declares_is_read_again(
+    corpus: str, random: bool, sources: tuple[str, ...], expected: str
+) -> None:
+    model = Model("seen", "folder", training_sources=("reddit", "squad"))
+    source = Source(model, Architecture("encoder", "bert", {}), generates=False, offline=True, task_sources=sources)
+    assert reading.title_of(corpus, random, source, TaskRef("task", 1, "", "", 10, {"revision": "1"})) == expected
+
+
+def test_records_say_that_a_source_of_the_task_is_read_again(
+    cell_of: Callable[..., Cell], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategies = {"tapt(tokens=800)": ", read again", "hybrid-text(tokens=800)": ", read again",
+                  "self-pretrain(tokens=800)": ""}
+    cells = {name: cell_of("text-classification", "encoder", f"{name}+short") for name in strategies}
+    monkeypatch.setattr(type(shop.registry.task("toy-topic")), "sources", ("squad",))
+    for strategy, cell in cells.items():
+        assert cell_of("text-classification", "encoder", f"{strategy}+short").key == cell.key
+        assert run_cell(cell, shop).facts["training"]["upstream"][0]["task"] == "the task's text"
+    shop.registry.models["tiny-encoder"] = replace(shop.registry.models["tiny-encoder"], training_sources=("squad",))
+    for strategy, ending in strategies.items():
+        facts = run_cell(cells[strategy], shop).facts
+        assert facts["status"] in ("ok", "collapsed"), facts["reason"]
+        assert facts["training"]["upstream"][0]["task"] == "the task's text" + ending
+        assert facts["contamination"]["declared"] == ("yes" if ending else "no")
+
+
 def test_answers_are_not_read() -> None:
     examples = (
         TextExample("1", "a text", "label", "its pair"), TokenExample("2", ("some", "words"), ("O", "B-X")),
@@ -131,6 +166,13 @@ def test_answers_are_not_read() -> None:
 def test_domain_of_other_tasks_is_unknown(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of("text-classification", "encoder", "dapt")
     assert list(plan.unsupported.values()) == ["no unlabelled text of this task's domain is known here"]
+
+
+@pytest.mark.parametrize(("suite", "found"), [
+    ("embedded", ["embedded"]), ("applications", ["embedded"]), ("public", []), ("plugin", []),
+])
+def test_domain_is_known_of_embedded_text_only(suite: str, found: list[str]) -> None:
+    assert list(Corpora(suite, DataSource())) == found
 
 
 def test_reading_is_shared_over_replicates_unless_redrawn(cell_of: Callable[..., Cell], shop: Shop) -> None:

@@ -44,6 +44,13 @@ def test_wrapper_scores_as_tlbench_without_network(
     assert first.compute() == pytest.approx(expected)
 
 
+@pytest.mark.slow
+def test_wrapper_splits_answers_as_their_language_does(tmp_path):
+    for language, expected in (("zh", 0.8), ("en", 0.0), ("", 0.0)):
+        metric = evaluate_metric("question-answering", cache_dir=tmp_path, language=language)
+        assert metric.compute(predictions=["在北京"], references=[["北京"]]) == {"token_f1": pytest.approx(expected)}
+
+
 def test_unknown_metric_lists_the_known_ones(tmp_path):
     with pytest.raises(UserError, match="'bleu' does not exist for text-regression: use one of pearson"):
         evaluate_metric("text-regression", "bleu", cache_dir=tmp_path)

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import re
 import string
+import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from tlbench.kinds.question_answering import QuestionAnswering, exact_match, normalised, token_f1
+from tlbench.kinds import kind_named
+from tlbench.kinds.question_answering import QuestionAnswering, characters, exact_match, normalised, token_f1
 from tlbench.task import QuestionExample, Span
 
 KIND = QuestionAnswering()
@@ -27,6 +29,12 @@ def squad_f1(prediction, answer):
         return float(not given and not gold)
     precision, recall = same / len(given), same / len(gold)
     return 2 * precision * recall / (precision + recall)
+
+
+def mlqa_tokens(text):
+    """Return the tokens of a Chinese text after the published rules of MLQA: punctuation, case, characters."""
+    kept = (c for c in text.lower() if c not in string.punctuation and not unicodedata.category(c).startswith("P"))
+    return re.findall(r"[\u4e00-\u9fa5]|[^\s\u4e00-\u9fa5]+", "".join(kept))
 
 
 def question(*answers):
@@ -56,6 +64,47 @@ def test_scores_equal_squad_on_hard_texts(hard_texts):
 def test_scores_by_hand(prediction, answer, f1, em):
     assert token_f1(prediction, answer) == pytest.approx(f1)
     assert exact_match(prediction, answer) == em
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "f1", "em"),
+    [
+        ("北京大学", "北京大学", 1, 1),
+        ("在北京", "北京", 0.8, 0),
+        ("北京。", "《北京》", 1, 1),
+        ("2008年8月", "2008 年", 2 / 3, 0),
+        ("用NLP 技术", "用 nlp技术", 1, 1),
+        ("A股", "a 股", 1, 1),
+        ("股", "a股", 2 / 3, 0),
+        ("人人", "人", 2 / 3, 0),
+        ("東京・タワー", "タワー", 0.75, 0),
+        ("上海", "北京", 0, 0),
+        ("", "北京", 0, 0),
+        ("。", "", 1, 1),
+    ],
+)
+@pytest.mark.parametrize("language", ["zh", "zh-Hant", "ja-JP"])
+def test_scores_of_unspaced_languages_by_hand(language, prediction, answer, f1, em):
+    kind = kind_named("question-answering", language)
+    for name, expected in (("token_f1", f1), ("exact_match", em)):
+        found = kind.metric(name).statistics([question("无", answer)], [Span(prediction, 0)], ())
+        assert found[:, 0].tolist() == [pytest.approx(expected)]
+
+
+def test_tokens_of_chinese_equal_those_of_mlqa(hard_texts):
+    chinese = ["我爱NLP。", "《2008年》北京 奥运会", "A、B和C", "“引号”—破折号", "3.5% 的增长", "a the 的"]
+    for text in (*chinese, *(text for text in hard_texts if not re.search("[\u3040-\u30ff\uac00-\ud7af]", text))):
+        assert characters(text).split() == mlqa_tokens(text)
+
+
+def test_metrics_of_unspaced_languages_have_signatures_of_their_own():
+    own, usual = kind_named("question-answering", "zh"), kind_named("question-answering", "en")
+    assert [metric.name for metric in own.metrics] == [metric.name for metric in usual.metrics]
+    assert not {metric.signature for metric in own.metrics} & {metric.signature for metric in usual.metrics}
+    assert [metric.signature for metric in usual.metrics] == [
+        "token_f1|norm:squad|answers:max|tlbench:1", "exact_match|norm:squad|answers:max|tlbench:1"]
+    report = own.report([question("北京大学")], [Span("用NLP", 0)], ())
+    assert report["words"] == {"prediction": 2, "reference": 4}
 
 
 def test_best_accepted_answer_counts():

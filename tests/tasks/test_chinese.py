@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,18 @@ def headlines(folder: Path, language: str = "zh") -> Path:
     return described
 
 
+def answers(folder: Path, language: str = "zh") -> Path:
+    """Write 60 questions on contexts of their own, answered by the place, and the TOML file that describes them."""
+    places = ("北京大学", "上海外滩", "广州塔")
+    people = ("王小明", "李强", "张丽", "陈晨")
+    rows = [f"{people[at % 4]}在{year}年来到{places[at % 3]}工作。后来{people[(at + 1) % 4]}搬走了。,"
+            f"{people[at % 4]}在哪里工作,{places[at % 3]}" for at, year in enumerate(range(1950, 2010))]
+    (folder / "where.csv").write_text("\n".join(["context,question,answer", *rows, ""]), encoding="utf-8")
+    described = folder / f"where-{language}.toml"
+    described.write_text(f'data = "where.csv"\nname = "where"\nlanguages = ["{language}"]\n', encoding="utf-8")
+    return described
+
+
 def records(folder: Path, toml: Path, strategies: tuple[str, ...]) -> dict[str, Record]:
     """Run one replicate of strategies on the one task of a TOML file."""
     request = Request((toml.stem.partition("-")[0],), strategies, replicates=1)
@@ -77,7 +90,7 @@ def test_linear_learns_chinese_classes(tmp_path: Path) -> None:
     assert scores["floor"] < 0.3
     assert scores["linear"] > 0.9
     assert found["linear"].task["languages"] == ["zh"]
-    assert "language" not in found["linear"].cell["condition"]["task"], "only BLEU depends on it"
+    assert "language" not in found["linear"].cell["condition"]["task"], "no metric of classes depends on it"
 
 
 def test_chinese_texts_are_scored_by_characters(tmp_path: Path) -> None:
@@ -94,11 +107,28 @@ def test_chinese_texts_are_scored_by_characters(tmp_path: Path) -> None:
     assert evidence.metric.signature == metrics["bleu"]["signature"]
 
 
-def test_language_of_a_task_is_in_the_key_where_it_moves_a_score(tmp_path: Path) -> None:
+def test_chinese_answers_are_scored_by_characters(tmp_path: Path) -> None:
+    found = records(tmp_path, answers(tmp_path), ("floor", "linear"))
+    scores = {name: record.evaluation.metrics for name, record in found.items() if record.evaluation}
+    assert found["linear"].task["signature"] == scores["linear"]["token_f1"]["signature"]
+    assert scores["linear"]["token_f1"]["signature"].startswith("token_f1|norm:mlqa-zh")
+    assert scores["floor"]["token_f1"]["value"] < scores["linear"]["token_f1"]["value"]
+    assert scores["linear"]["token_f1"]["value"] > 0.9
+    assert scores["floor"]["token_f1"]["value"] > scores["floor"]["exact_match"]["value"], "a part of an answer counts"
+    evidence = Reader(Store(tmp_path / "run"))(found["linear"])
+    assert evidence is not None
+    assert evidence.metric.signature == scores["linear"]["token_f1"]["signature"]
+
+
+@pytest.mark.parametrize("written", [headlines, answers])
+def test_language_of_a_task_is_in_the_key_where_it_moves_a_score(
+    written: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
     keys = {}
     for language in ("en", "zh", "de"):
-        found = records(tmp_path / language, headlines(tmp_path, language), ("floor",))
+        found = records(tmp_path / language, written(tmp_path, language), ("floor",))
         keys[language] = found["floor"].key
+        assert found["floor"].cell["condition"]["task"].get("language", "") == ("zh" if language == "zh" else "")
     assert keys["en"] == keys["de"] != keys["zh"]
 
 
@@ -129,6 +159,7 @@ def test_rouge_of_chinese_counts_characters() -> None:
 
 
 def test_metrics_of_other_languages_are_the_usual_objects() -> None:
-    for kind in ("text-classification", "token-classification", "question-answering", "text-regression"):
+    for kind in ("text-classification", "token-classification", "text-regression"):
         assert kind_named(kind, "zh").metrics is kind_named(kind).metrics
-    assert kind_named("text-generation", "en").metrics is kind_named("text-generation").metrics
+    for kind in ("question-answering", "text-generation"):
+        assert kind_named(kind, "en").metrics is kind_named(kind, "ko").metrics is kind_named(kind).metrics

@@ -23,8 +23,10 @@ FRENCH_SHARE = 0.10
 HELD_OUT = 64
 """One document in so many is kept for the held-out loss."""
 FEWEST = 16
-_MODEL = "pretraining.json"
-"""A folder with this file is a model that tlbench made, whose card is no text to learn from."""
+FACTS = "pretraining.json"
+"""The file by which tlbench knows a model's folder as its own; the card in such a folder is no text to learn from."""
+DECLARED = {"apidoc": "apidoc-training-side", "ui-strings": "ui-strings-training-side"}
+"""Embedded text by its name in the provenance, and how a model declares that it has read its training side."""
 _NOTE = ("Texts are of the training side of the embedded corpora only: no test text is among them; validation texts "
          "are, unlabelled. A docstring is one document, so its summary stood beside its description; English and "
          "French strings are separate documents, never shown in pairs.")
@@ -175,7 +177,7 @@ def _beside(file: Path, top: Path) -> bool:
     """Return whether a file lies in a hidden folder, or in that of a model which tlbench made, below another one."""
     between = file.relative_to(top).parts[:-1]
     folders = [top.joinpath(*between[: depth + 1]) for depth in range(len(between))]
-    return any(folder.name.startswith(".") or (folder / _MODEL).is_file() for folder in folders)
+    return any(folder.name.startswith(".") or (folder / FACTS).is_file() for folder in folders)
 
 
 def _read(path: Path) -> str:

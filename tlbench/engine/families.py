@@ -46,12 +46,14 @@ class Source:
         architecture: Its family, type and identity.
         generates: Whether the whole generating model is needed, not the trunk alone.
         offline: Never open a socket.
+        task_sources: Data sets that the target's text comes from, for what the model says it has read of it.
     """
 
     model: Model
     architecture: Architecture
     generates: bool
     offline: bool = False
+    task_sources: tuple[str, ...] = ()
 
 
 def load_tokenizer(source: Source) -> Any:

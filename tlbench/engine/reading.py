@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tlbench.corpora.documents import texts_of_corpus
+from tlbench.corpora.documents import DECLARED, texts_of_corpus
 from tlbench.data import TaskData
 from tlbench.engine.bench import Bench
 from tlbench.engine.families import Source
@@ -15,7 +15,7 @@ from tlbench.learned import READ_AGAIN
 from tlbench.setups import Continued, Random
 from tlbench.task import TaskRef, texts_of
 
-_DECLARED = {"apidoc": "apidoc-training-side", "interface": "ui-strings-training-side"}
+_DECLARED = {"apidoc": DECLARED["apidoc"], "interface": DECLARED["ui-strings"]}
 """Embedded text by its name in a task's identity, and how a model declares that it has read its training side."""
 
 
@@ -54,12 +54,18 @@ def texts_to_read(corpus: str, data: TaskData, bench: Bench) -> list[str]:
 def title_of(corpus: str, random: bool, source: Source, task: TaskRef) -> str:
     """Return a corpus as records name it, and whether the model declares that it has read it before.
 
+    A task's text counts as read before where the leak flag would be raised (the model's training data include a source
+    of the task), and where the model has read the training side of the embedded text that the task is made of.
+
     Args:
         corpus: `task`, the target's own training side, or the name of a corpus that was offered.
-        random: Whether the weights that read it are random ones.
-        source: The model, with what it declares.
+        random: Whether the weights that read it are random ones, which have read nothing.
+        source: The model, with what it declares, and the sources of the target.
         task: The target, whose identity names the embedded text it is made of.
     """
-    known = {name for name, declared in _DECLARED.items() if declared in source.model.training_sources}
-    again = not random and bool(known & task.identity.keys() if corpus == "task" else known)
-    return ("the task's text" if corpus == "task" else f"the {corpus} corpora") + (READ_AGAIN if again else "")
+    declared = set(source.model.training_sources)
+    known = {name for name, side in _DECLARED.items() if side in declared}
+    title, before = f"the {corpus} corpora", bool(known)
+    if corpus == "task":
+        title, before = "the task's text", bool(known & task.identity.keys() or declared & {*source.task_sources})
+    return title + (READ_AGAIN if before and not random else "")

@@ -33,7 +33,7 @@ def evaluate_metric(kind: str, metric: str = "", *, cache_dir: str | Path, label
         metric: A metric of the kind, or empty for its default.
         cache_dir: Folder for what evaluate writes, which else goes under the home folder.
         labels: Classes or tags; empty takes those of the references.
-        language: BCP 47 code of generated texts, which decides how BLEU splits them.
+        language: BCP 47 code of the answers or generated texts, which decides how token F1 and BLEU split them.
 
     Raises:
         UserError: there is no such kind or metric.

@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 
 from tlbench import __version__
 from tlbench.canonical import digest
+from tlbench.corpora.documents import FACTS
 from tlbench.corpora.signatures import signatures
+from tlbench.engine.families import Source
 from tlbench.engine.measure import hardware
 from tlbench.engine.pretraining.card import render
 from tlbench.engine.pretraining.rate import gemm_peak, step_flops
@@ -28,8 +30,6 @@ from tlbench.files import file_sha256, held
 from tlbench.setups import Shape
 from tlbench.stages.store import replace_folder
 
-FACTS = "pretraining.json"
-"""The file by which tlbench knows a folder as its own."""
 _WEIGHTS = "model.safetensors"
 _NAMES = {
     FACTS, _WEIGHTS, "README.md", "config.json", "generation_config.json", "signatures.npy", "tokenizer.json",
@@ -169,7 +169,7 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
     rate, peak = flops / run.seconds, gemm_peak(place, bench.precision) * place.world
     return {
         "family": trained.learner.family,
-        "start": {"name": _name(job.start), **identity_of(job.start)},
+        "start": _start(job.start),
         "recipe": asdict(job.recipe),
         "corpus": _corpus(job, trained),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -187,8 +187,11 @@ def facts_of(job: Job, bench: Bench, trained: Trained) -> dict[str, Any]:
     }
 
 
-def _name(start: Start) -> str:
-    return "" if isinstance(start, Shape) else source_of(start).model.name
+def _start(start: Start) -> dict[str, Any]:
+    """Return where the training began; of weights also what they have read, as far as their model declares it."""
+    name = "" if isinstance(start, Shape) else source_of(start).model.name
+    read = {"training_sources": list(start.model.training_sources)} if isinstance(start, Source) else {}
+    return {"name": name, **identity_of(start), **read}
 
 
 def _corpus(job: Job, trained: Trained) -> dict[str, Any]:
