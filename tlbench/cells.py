@@ -19,6 +19,7 @@ from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
 from tlbench.setups import Learner, ModelRef
 from tlbench.sources import DataSource
+from tlbench.stages.store import stage_store
 from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
 
@@ -127,7 +128,6 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
 def bench_for(shop: Shop, clock: Clock) -> Bench:
     """Return what the neural learner runs on."""
     from tlbench.engine.bench import Bench
-    from tlbench.engine.neural import stage_store
 
     return Bench(
         shop.place,
