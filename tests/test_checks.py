@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tlbench import (
@@ -22,6 +23,7 @@ from tlbench import (
     Random,
     Setup,
     Splits,
+    Stages,
     Strategy,
     Task,
     TextExample,
@@ -365,8 +367,58 @@ class Misnamed(Peeking):
         return replace(setup, learner=Learner("linear"))
 
 
+class Table(Echo):
+    """Keep an answer in the stages: as a number, as an object, or only in the process that makes it."""
+
+    stages: Stages
+
+    def __init__(self, way: str) -> None:
+        super().__init__(constant=True)
+        self.way, self.count = way, 0
+
+    def keep_in(self, stages: Stages) -> None:
+        self.stages = stages
+
+    def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
+        arrays, _ = self.stages.get_or_make({"examples": len(train), "way": self.way}, self._counted)
+        self.count = self.count if self.way == "forgotten" else int(arrays["count"])
+        return {}
+
+    def _counted(self) -> Mapping[str, Any]:
+        self.count = 7
+        return {"count": np.array(7, dtype=object if self.way == "object" else int)}
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        return [f"class {self.count}"] * len(examples)
+
+
+@dataclass(frozen=True)
+class Keeping(Peeking):
+    """Keep a number for other cells."""
+
+    way = "number"
+
+    def learner(self, config: Mapping[str, Any], kind: str, seed: int) -> LearnerModel:
+        return Table(self.way)
+
+
+@dataclass(frozen=True)
+class Wrapped(Keeping):
+    """Keep an object."""
+
+    way = "object"
+
+
+@dataclass(frozen=True)
+class Unkept(Keeping):
+    """Keep what is not asked for again."""
+
+    way = "forgotten"
+
+
 def test_fine_strategy_keeps_the_contract() -> None:
     assert check_strategy(Still).ok
+    assert check_strategy(Keeping).ok
 
 
 @pytest.mark.parametrize(("strategy", "check", "text"), [
@@ -386,6 +438,8 @@ def test_fine_strategy_keeps_the_contract() -> None:
     (Lazy, "strategy_learner_predicts", "5 predictions for 20 examples"),
     (Absent, "strategy_learner_predicts", "does not provide one"),
     (Misnamed, "strategy_learner_predicts", "the learner is called 'linear'"),
+    (Wrapped, "strategy_learner_predicts", "array 'count' holds objects"),
+    (Unkept, "strategy_learner_predicts", "or from run to run"),
 ], ids=lambda value: value.__name__ if isinstance(value, type) else "")
 def test_broken_strategy_is_found(strategy: type[Strategy], check: str, text: str) -> None:
     only(check_strategy(strategy), check, text)

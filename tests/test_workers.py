@@ -86,3 +86,6 @@ def test_vectors_of_a_domain_are_shared_by_all_cells(
     monkeypatch.setattr("tlbench.offers.Corpora", lambda suite, source: {"toy": {}})
     (found,) = {stages_of(cell) for cell in cells("word2vec-domain", tasks=("toy-topic", "toy-names"))}
     assert len(found) == 1
+    redrawn = cells("word2vec-domain(redraw=True)", tasks=("toy-topic", "toy-names"))
+    assert [stages_of(cell) == found for cell in redrawn] == [cell.replicate == 0 for cell in redrawn]
+    assert len({stages_of(cell) for cell in redrawn}) == 2

@@ -43,7 +43,17 @@ if TYPE_CHECKING:
         Ties,
     )
     from tlbench.sources import DataSource, HubFiles
-    from tlbench.strategy import LearnerModel, Offer, Prediction, Shared, SourceOffer, Strategy, TeacherOffer, TextModel
+    from tlbench.strategy import (
+        LearnerModel,
+        Offer,
+        Prediction,
+        Shared,
+        SourceOffer,
+        Stages,
+        Strategy,
+        TeacherOffer,
+        TextModel,
+    )
     from tlbench.task import (
         Example,
         GenerationExample,
@@ -72,8 +82,8 @@ _HOMES = {
                "Phase", "Plateau", "Pretrained", "Pretraining", "Random", "Readout", "Reads", "Recipe", "Setup",
                "Shape", "Stream", "Teacher", "TextStream", "Ties"),
     "sources": ("DataSource", "HubFiles"),
-    "strategy": ("LearnerModel", "Offer", "Prediction", "Shared", "SourceOffer", "Strategy", "TeacherOffer",
-                 "TextModel"),
+    "strategy": ("LearnerModel", "Offer", "Prediction", "Shared", "SourceOffer", "Stages", "Strategy",
+                 "TeacherOffer", "TextModel"),
     "task": ("Example", "GenerationExample", "QuestionExample", "Span", "Splits", "Task", "TextExample",
              "TokenExample"),
     "template": ("Template",),
@@ -115,6 +125,7 @@ __all__ = [
     "SourceOffer",
     "Span",
     "Splits",
+    "Stages",
     "Strategy",
     "Stream",
     "Task",

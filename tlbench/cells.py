@@ -19,6 +19,8 @@ from tlbench.records import SCHEMA, Evaluation, Outcome, as_json
 from tlbench.registry import Registry
 from tlbench.setups import Learner, ModelRef
 from tlbench.sources import DataSource
+from tlbench.stages.kept import Kept
+from tlbench.stages.store import stage_store
 from tlbench.strategy import Prediction
 from tlbench.task import Example, TaskRef
 
@@ -127,7 +129,6 @@ def _learn(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Learned:
 def bench_for(shop: Shop, clock: Clock) -> Bench:
     """Return what the neural learner runs on."""
     from tlbench.engine.bench import Bench
-    from tlbench.engine.neural import stage_store
 
     return Bench(
         shop.place,
@@ -172,19 +173,30 @@ def _learn_otherwise(cell: Cell, data: CellData, shop: Shop, clock: Clock) -> Le
     read = _unlabelled(chosen, shop)
     if read:
         learner.read(read)
+    kept = _kept(cell, strategy.version, shop)
+    learner.keep_in(kept)
     clock.lap("prepare")
     facts = dict(learner.fit(data.train, data.validation))
     clock.lap("train")
     training: dict[str, Any] = {"unlabeled": len(set(read))} if read else {}
     if made := learner.shared():
         clock.move("train", "upstream", made.spent)
-        used = Used(made.title, stage=digest(chosen, 16), shared=True, seconds=made.seconds, spent=made.spent)
+        stage = kept.identity or digest(chosen, 16)
+        used = Used(made.title, stage=stage, shared=chosen.shared, seconds=made.seconds, spent=made.spent)
         training["upstream"] = [asdict(used)]
     validation = learner.predict(data.validation) if data.validation else []
     test = learner.predict([without_answer(example) for example in data.test])
     clock.lap("evaluate")
     training |= {"fit": {**facts, **learner.notes()}, "stop_reason": "fitted" if model is None else "not trained"}
     return Learned(validation, test, training, model.sizes() if model else {}, model.flops() if model else 0.0)
+
+
+def _kept(cell: Cell, version: int, shop: Shop) -> Kept:
+    """Return what keeps arrays for the cell's learner; a strategy of another version or file finds none of them."""
+    chosen = cell.condition.setup.learner
+    owner = {"learner": chosen.name, "version": version,
+             "source": shop.registry.origin("strategies", chosen.name).source}
+    return Kept(stage_store(shop.source.cache), shop.place, owner, 0 if chosen.shared else cell.replicate)
 
 
 def _unlabelled(chosen: Learner, shop: Shop) -> tuple[str, ...]:

@@ -321,7 +321,7 @@ def _learner(strategy: Strategy) -> str | None:
 def _wrong_learner(strategy: Strategy, setup: Setup, kind: Kind) -> str | None:
     examples = toys.examples(kind.name)
     train, validation, test = examples[:30], examples[30:40], examples[40:]
-    results = []
+    results, stages = [], toys.ToyStages()
     for given in (test, [_otherwise(example) for example in test]):
         try:
             learner: Any = strategy.learner(setup.learner.config, kind.name, 1)
@@ -333,6 +333,7 @@ def _wrong_learner(strategy: Strategy, setup: Setup, kind: Kind) -> str | None:
             learner.use(toys.ToyTextModel())
         if setup.learner.reads is not None:
             learner.read([text for example in train for text in texts_of(example)])
+        learner.keep_in(stages)
         canonical_json(dict(learner.fit(train, validation)))
         results.append([canonical_json(kind.to_json(prediction)) for prediction in learner.predict(given)])
         canonical_json(dict(learner.notes()))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlbench.canonical import digest
 from tlbench.cells import Shop, model_source
-from tlbench.data import CellData, cell_data
+from tlbench.data import cell_data
 from tlbench.errors import UnsupportedError
 from tlbench.grid import Cell, StrategyRef
 from tlbench.planning import Request, make_plan
@@ -39,7 +38,7 @@ class Estimate:
         reused: Cells that have a record already.
         unavailable: What is left out, with the reason.
         stages: What comes before the cells, each once however many cells share it: source models, teachers,
-            reading. What an earlier run left in the cache is not looked up.
+            reading, what learners keep. What an earlier run left in the cache is not looked up.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -113,8 +112,9 @@ def estimate(
             shop = shop or open_shop(ShopSpec(plugins, source, request.precision), registry)
             say(f"timing {cell.condition.title}")
             try:
-                seconds, origin = _probe(cell, shop), "probe"
+                (seconds, made), origin = _measured(cell, shop), "probe"
                 stages.add(cells, shop)
+                stages.keep(cells, made)
             except UnsupportedError:
                 seconds, origin = 0.0, "unsupported"
         rows.append(
@@ -163,6 +163,21 @@ class Stages:
                 self._seen.add(identity)
                 self._row(f"reading: {_title(cells[0])}", 1, _reading(cells[0], setup.weights.recipe.tokens, shop))
 
+    def keep(self, cells: Sequence[Cell], made: Sequence[Mapping[str, Any]]) -> None:
+        """Add what the learner of one condition's cells makes once for several of them.
+
+        Args:
+            cells: The cells of a condition.
+            made: What the record of the first one would say of it (`training.upstream`).
+        """
+        learner = cells[0].condition.setup.learner
+        for one in made:
+            redrawn = [digest([learner, cell.replicate]) for cell in cells[1:] if not learner.shared]
+            new = {one["stage"], *redrawn} - self._seen
+            self._seen |= new
+            if new:
+                self._row(f"{one['task']}: {_title(cells[0])}", len(new), one["seconds"])
+
     def _add(self, name: str, above: Sequence[Cell], seconds: float, shop: Shop, members: int = 1) -> None:
         every = {f"{cell.key}|{member}": cell for cell in above for member in range(members)}
         new = {key: cell for key, cell in every.items() if key not in self._seen}
@@ -203,20 +218,28 @@ def _known(records: Sequence[Record]) -> dict[str, float]:
     return {title: statistics.mean(found) for title, found in times.items()}
 
 
-def _probe(cell: Cell, shop: Shop) -> float:
-    """Return the expected seconds of a cell from a few of its own steps and batches."""
-    data = cell_data(cell, shop.data(cell.condition.task))
-    if cell.condition.setup.learner.name != "neural":
-        from tlbench.cells import run_cell
+def _measured(cell: Cell, shop: Shop) -> tuple[float, Sequence[Mapping[str, Any]]]:
+    """Return the expected seconds of a cell, and what its learner makes once for several, which is not in them."""
+    if cell.condition.setup.learner.name == "neural":
+        return _probe(cell, shop), ()
+    from tlbench.cells import run_cell
 
-        start = time.perf_counter()
-        if cell.condition.model is not None:
-            return _asking(cell, data, shop)
-        run_cell(cell, shop)
-        return time.perf_counter() - start
+    data = cell_data(cell, shop.data(cell.condition.task))
+    # A model that is asked and never trained answers a few test examples only.
+    few = data.task if cell.condition.model is None else replace(data.task, test=data.task.test[:_FEW])
+    facts = run_cell(cell, replace(shop, _data={digest(cell.condition.task): few})).facts
+    seconds, made = facts["cost"]["seconds"], facts["training"].get("upstream", ())
+    asked, left = len(data.validation) + len(few.test), len(data.test) - len(few.test)
+    spent = sum(float(one["spent"]) for one in made)
+    return float(seconds["total"] - spent + seconds.get("evaluate", 0.0) * left / max(1, asked)), made
+
+
+def _probe(cell: Cell, shop: Shop) -> float:
+    """Return the expected seconds of a cell that trains a model, from a few of its own steps and batches."""
     from tlbench.engine.trained import LAST_STEP_BUDGET, seeds_of
     from tlbench.timing import cell_seconds
 
+    data = cell_data(cell, shop.data(cell.condition.task))
     stops = [phase.stop for phase in cell.condition.setup.phases]
     small = cell.condition.budget != "full" and cell.condition.budget <= LAST_STEP_BUDGET
     of_cap = 1.0 if small else _PLATEAU_SHARE
@@ -231,13 +254,3 @@ def _reading(cell: Cell, tokens: int, shop: Shop) -> float:
 
     data = cell_data(cell, shop.data(cell.condition.task))
     return tokens * token_seconds(cell, data, model_source(cell, shop), shop, seeds_of(cell))
-
-
-def _asking(cell: Cell, data: CellData, shop: Shop) -> float:
-    """Return the expected seconds of a cell that asks a model without training it, from a few test examples."""
-    from tlbench.cells import run_cell
-
-    task = replace(data.task, test=data.task.test[:_FEW])
-    seconds = run_cell(cell, replace(shop, _data={digest(cell.condition.task): task})).facts["cost"]["seconds"]
-    asked, left = len(data.validation) + len(task.test), len(data.test) - len(task.test)
-    return float(seconds["total"] + seconds.get("evaluate", 0.0) * left / max(1, asked))

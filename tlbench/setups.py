@@ -56,11 +56,14 @@ class Learner:
         name: Its name.
         config: Its settings.
         reads: Unlabelled text that it is given, or `None`.
+        shared: Whether what it makes once for several cells is one for all replicates; else replicate r draws it with
+            r added to the seed.
     """
 
     name: str = "neural"
     config: Mapping[str, Any] = field(default_factory=dict)
     reads: Reads | None = added(None)
+    shared: bool = added(True)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,16 @@ another. It sees names and sizes, never a model, never the test split.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tlbench.setups import Family, ModelRef, Part, Pretraining, Setup
 from tlbench.task import Budget, Example, TaskRef
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ExternalData = Literal["none", "unlabeled", "labeled"]
 Prediction = Any
@@ -149,6 +153,33 @@ class TextModel(ABC):
         """Return how many tokens each text has as a prompt."""
 
 
+class Stages(ABC):
+    """What a learner computes once and every cell, worker and later run finds in the cache. Provided by the engine.
+
+    Attributes:
+        draw: Added to the seed of what is computed: 0 where all replicates share it; the cell's replicate where the
+            Setup says `Learner(..., shared=False)`, so that replicate 0 has what is otherwise shared.
+    """
+
+    draw: int = 0
+
+    @abstractmethod
+    def get_or_make(
+        self, made_from: Mapping[str, Any], make: Callable[[], Mapping[str, NDArray[np.generic]]]
+    ) -> tuple[Mapping[str, NDArray[np.generic]], bool]:
+        """Return arrays and whether they were there already.
+
+        Who asks for what another process is making waits for it. What cannot be kept, or is damaged, is made again.
+
+        Args:
+            made_from: Everything the arrays depend on, as JSON types or dataclasses: settings, the seed (with `draw`),
+                digests of texts, versions of libraries. The strategy's name and version, and the hash of its file if
+                it comes from one, are added.
+            make: Computes the arrays; their names are file names, and they hold no objects. Keep the seconds among
+                them: `shared` tells them in every cell.
+        """
+
+
 @dataclass(frozen=True)
 class Shared:
     """What a learner makes once for all cells that it has the same settings and text in, each of which is charged.
@@ -180,6 +211,10 @@ class LearnerModel(ABC):
     def read(self, texts: Sequence[str]) -> None:
         """Take the unlabelled text that `Learner.reads` names; called once before `fit`, if it names some."""
         raise NotImplementedError(f"{type(self).__name__} asks for unlabelled text but does not read it")
+
+    def keep_in(self, stages: Stages) -> None:
+        """Take what keeps arrays in the cache for other cells; called once before `fit`, and may be left aside."""
+        return
 
     @abstractmethod
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:

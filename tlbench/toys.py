@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tlbench.canonical import canonical_json
 from tlbench.recipes import default_pretraining, default_setup
 from tlbench.setups import Pretraining
-from tlbench.strategy import SourceOffer, TeacherOffer, TextModel
+from tlbench.strategy import SourceOffer, Stages, TeacherOffer, TextModel
 from tlbench.task import Example, GenerationExample, QuestionExample, Span, TaskRef, TextExample, TokenExample
 
 SIZE = 60
@@ -125,3 +126,29 @@ class ToyTextModel(TextModel):
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of words."""
         return [len(text.split()) for text in texts]
+
+
+class ToyStages(Stages):
+    """Stages in memory: what one learner makes, the next finds, as the cache would give it back."""
+
+    def __init__(self, draw: int = 0) -> None:
+        self.draw = draw
+        self.kept: dict[str, Mapping[str, Any]] = {}
+
+    def get_or_make(
+        self, made_from: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Return arrays and whether they were there already.
+
+        Raises:
+            TypeError: the address has no canonical JSON form, or an array holds objects.
+        """
+        address = canonical_json(made_from)
+        there = address in self.kept
+        if not there:
+            made = dict(make())
+            objects = sorted(name for name, array in made.items() if array.dtype.hasobject)
+            if objects:
+                raise TypeError(f"array {objects[0]!r} holds objects, which no stage keeps: use numbers or strings")
+            self.kept[address] = {name: array.copy() for name, array in made.items()}
+        return self.kept[address], there

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tlbench import Example, LearnerModel, Prediction, Shared, TextModel
+from tlbench import Example, LearnerModel, Prediction, Shared, Stages, TextModel
 
 
 class OneThread(LearnerModel):
@@ -27,6 +27,10 @@ class OneThread(LearnerModel):
     def read(self, texts: Sequence[str]) -> None:
         """Hand unlabelled text on."""
         self.learner.read(texts)
+
+    def keep_in(self, stages: Stages) -> None:
+        """Hand on what keeps arrays for other cells."""
+        self.learner.keep_in(stages)
 
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Fit the learner."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import Example, LearnerModel, Prediction, Shared, TextExample, TokenExample, spaced
+from tlbench import Example, LearnerModel, Prediction, Shared, Stages, TextExample, TokenExample, UserError, spaced
 from tlbench.iob2 import legal
 
 from .texts import Classifier, Regressor
 
 Array = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[np.generic]]
+_LIBRARIES = ("gensim", "numpy", "scipy")
+"""What computes vectors; gensim takes its linear algebra from scipy."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -45,20 +49,42 @@ class Training:
 class Vectors:
     """Word vectors; a word without one is a row of zeros."""
 
-    def __init__(self, texts: Sequence[str], training: Training) -> None:
+    def __init__(self, words: Sequence[str], rows: NDArray[np.float32]) -> None:
+        """Take words, the most frequent first, and their vectors, float32 of shape (words, width)."""
+        self.width: int = rows.shape[1]
+        self.rows: Mapping[str, Array] = dict(zip(words, rows.astype(np.float64), strict=True))
+
+    @classmethod
+    def trained(cls, texts: Sequence[str], training: Training) -> Vectors:
         """Train vectors on texts; one worker and a fixed hash, so that equal text gives equal vectors."""
         from gensim.models import Word2Vec
 
         sentences = [tokens(text) for text in texts]
         counts = Counter(word for sentence in sentences for word in sentence)
-        self.width = training.width
-        self.rows: Mapping[str, Array] = {}
-        if any(count >= training.least for count in counts.values()):
-            made = Word2Vec(
-                sentences, vector_size=training.width, window=training.window, min_count=training.least, sg=1,
-                negative=5, epochs=training.epochs, workers=1, seed=training.seed, hashfxn=_fixed_hash,
-            )
-            self.rows = {word: made.wv[word].astype(np.float64) for word in made.wv.index_to_key}
+        if not any(count >= training.least for count in counts.values()):
+            return cls((), np.zeros((0, training.width), np.float32))
+        made = Word2Vec(
+            sentences, vector_size=training.width, window=training.window, min_count=training.least, sg=1,
+            negative=5, epochs=training.epochs, workers=1, seed=training.seed, hashfxn=_fixed_hash,
+        )
+        return cls(made.wv.index_to_key, made.wv.vectors)
+
+    @classmethod
+    def opened(cls, arrays: Arrays, width: int) -> Vectors:
+        """Return the vectors that `arrays` laid out.
+
+        Raises:
+            KeyError, TypeError, ValueError: it did not lay out these, or they have another width.
+        """
+        text = arrays["words"].tobytes().decode("utf-8", "surrogatepass")
+        words = text.split("\n") if text else []
+        return cls(words, np.asarray(arrays["rows"], dtype=np.float32).reshape(len(words), width))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return `words`, UTF-8 bytes with a line break between two (no token holds one), and `rows`, float32."""
+        words = "\n".join(self.rows).encode("utf-8", "surrogatepass")
+        rows = np.array(list(self.rows.values()), dtype=np.float32).reshape(len(self.rows), self.width)
+        return {"words": np.frombuffer(words, dtype=np.uint8), "rows": rows}
 
     def of(self, words: Sequence[str]) -> Array:
         """Return the vectors of words, (words, width)."""
@@ -80,15 +106,19 @@ def _fixed_hash(text: str) -> int:
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
-@lru_cache(maxsize=2)
-def of_corpus(texts: tuple[str, ...], training: Training) -> tuple[Vectors, float]:
-    """Return the vectors of a corpus, trained once per process and shared by all cells, and their wall time."""
-    start = time.perf_counter()
-    return Vectors(texts, training), time.perf_counter() - start
+def _digest(texts: Sequence[str]) -> str:
+    """Return the SHA-256 of texts, their borders and their order."""
+    state = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.hexdigest()
 
 
 class Reader(LearnerModel):
     """A learner on vectors of an unlabelled corpus or, without one, of the texts that it is fitted on."""
+
+    stages: Stages
 
     def __init__(self, learner: Any, training: Training) -> None:
         self.learner, self.training = learner, training
@@ -99,10 +129,14 @@ class Reader(LearnerModel):
         """Take the corpus."""
         self.corpus = tuple(texts)
 
+    def keep_in(self, stages: Stages) -> None:
+        """Take what keeps the vectors of the corpus."""
+        self.stages = stages
+
     def fit(self, train: Sequence[Example], validation: Sequence[Example]) -> Mapping[str, Any]:
         """Train vectors, unless they are there, and the model on them."""
         own = tuple(text for example in train for text in _texts(example))
-        vectors = self._of_corpus() if self.corpus else Vectors(own, self.training)
+        vectors = self._of_corpus() if self.corpus else Vectors.trained(own, self.training)
         self.learner.vectors = vectors
         return {"vectors": len(vectors.rows), **self.learner.fit(train, validation)}
 
@@ -111,16 +145,36 @@ class Reader(LearnerModel):
         return self.made
 
     def _of_corpus(self) -> Vectors:
+        """Return the vectors of the corpus, from the cache if a cell of whatever process trained them before.
+
+        Raises:
+            UserError: what is there are other arrays.
+        """
+        training = replace(self.training, seed=self.training.seed + self.stages.draw)
+        versions = {name: metadata.version(name) for name in _LIBRARIES}
+        made_from = {"texts": _digest(self.corpus), "training": training, "versions": versions}
         start = time.perf_counter()
-        vectors, seconds = of_corpus(self.corpus, self.training)
-        waited = min(seconds, time.perf_counter() - start)  # next to nothing where they are there already
-        self.made = Shared("unlabelled text of the domain", seconds, waited)
+        arrays, there = self.stages.get_or_make(made_from, lambda: _timed(self.corpus, training))
+        waited = time.perf_counter() - start  # next to nothing where they are there already, and nobody is making them
+        try:
+            vectors, seconds = Vectors.opened(arrays, training.width), float(arrays["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("the word vectors in the cache are damaged: delete its folder 'stages/learners', the next "
+                            "run trains them again") from error
+        self.made = Shared("unlabelled text of the domain", seconds, min(seconds, waited) if there else seconds)
         return vectors
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Predict with the model."""
         found: list[Prediction] = self.learner.predict(examples)
         return found
+
+
+def _timed(texts: Sequence[str], training: Training) -> Arrays:
+    """Return new vectors as arrays, with the seconds that they took."""
+    start = time.perf_counter()
+    arrays = Vectors.trained(texts, training).arrays()
+    return {**arrays, "seconds": np.array(time.perf_counter() - start)}
 
 
 def _texts(example: Example) -> list[str]:

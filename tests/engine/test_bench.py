@@ -37,6 +37,34 @@ def test_two_workers_make_a_stage_once(shop: Shop, tmp_path: Path) -> None:
     assert sorted(found, key=str) == [([0, 1, 2], False), ([0, 1, 2], True)]
 
 
+@pytest.mark.parametrize("left", [b"", b"\x93NUMPY", b"no array at all", None], ids=["empty", "head", "text", "half"])
+def test_a_damaged_stage_is_made_again(left: bytes | None, shop: Shop, tmp_path: Path) -> None:
+    bench = replace(bench_for(shop, Clock()), stages=StageStore(tmp_path))
+
+    def ask() -> tuple[list[float], bool]:
+        arrays, there = bench.stage("squares", {"of": 3}, lambda: {"values": np.arange(500.0), "more": np.zeros(1)})
+        return arrays["values"].tolist(), there
+
+    right = np.arange(500.0).tolist()
+    assert [ask(), ask()] == [(right, False), (right, True)]
+    file = StageStore(tmp_path).path("squares", {"of": 3}) / "values.npy"
+    file.write_bytes(file.read_bytes()[:2000] if left is None else left)
+    assert [ask(), ask()] == [(right, False), (right, True)]
+
+
+def test_a_stage_that_cannot_be_opened_now_stays(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    bench = replace(bench_for(shop, Clock()), stages=StageStore(tmp_path))
+    bench.stage("squares", {"of": 3}, lambda: {"values": np.arange(3)})
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            bench.stage("squares", {"of": 3}, lambda: {"values": np.arange(3)})
+    assert bench.stage("squares", {"of": 3}, lambda: {"values": np.arange(3)})[1]
+
+
 @pytest.mark.parametrize("fault", ["no folder", "full disk"])
 def test_what_cannot_be_kept_is_made_anew(
     fault: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from tlbench_plugins.learners import vectors
-from tlbench_plugins.learners.vectors import Training, Vectors, WindowTagger, of_corpus, tokens
+from tlbench_plugins.learners.vectors import Training, Vectors, WindowTagger, tokens
 from tlbench_plugins.word2vec import Word2Vec, Word2VecDomain
 
 from tlbench import Example, LearnerModel, Offer, Reads, Setup, TextExample, TokenExample, UserError
+from tlbench.toys import ToyStages
 
 pytest.importorskip("gensim")
 SMALL = {"width": 16, "epochs": 30}
@@ -32,7 +29,9 @@ def corpus(count: int = 400) -> list[str]:
 
 def learner(strategy: Word2Vec, kind: str) -> LearnerModel:
     offer = Offer(kind, "toy", None, 40, corpora={"embedded": {"apidoc": "abc"}})
-    return strategy.learner(strategy.prepare(Setup(), offer).learner.config, kind, 0)
+    made = strategy.learner(strategy.prepare(Setup(), offer).learner.config, kind, 0)
+    made.keep_in(ToyStages())
+    return made
 
 
 def texts(words: Mapping[str, tuple[str, ...]], count: int) -> list[Example]:
@@ -44,12 +43,27 @@ def texts(words: Mapping[str, tuple[str, ...]], count: int) -> list[Example]:
 
 def test_vectors_of_words_in_like_contexts_are_alike_and_the_same_every_time() -> None:
     training = Training(width=16, window=5, least=3, epochs=60, seed=1)
-    one, two = Vectors(corpus(), training), Vectors(corpus(), training)
+    one, two = Vectors.trained(corpus(), training), Vectors.trained(corpus(), training)
     assert one.rows.keys() == two.rows.keys()
     assert all(np.array_equal(one.rows[word], two.rows[word]) for word in one.rows)
     cat, fox, opal = (v / np.linalg.norm(v) for v in one.of(["cat", "fox", "opal"]))
     assert cat @ fox > cat @ opal + 0.1
     assert not one.of(["unseen"]).any()
+
+
+@pytest.mark.parametrize("texts", [
+    corpus(),
+    ["\u72d7\u7761 na\u00efve \ud800 \u2028x\x85y\x1cz\x0bw"] * 5,
+    ["rare"],
+], ids=["usual", "odd", "none"])
+def test_vectors_come_back_from_their_arrays_bit_for_bit_and_in_order(texts: list[str]) -> None:
+    made = Vectors.trained(texts, Training(width=8, window=5, least=3, epochs=2, seed=1))
+    again = Vectors.opened(made.arrays(), 8)
+    assert list(again.rows) == list(made.rows)
+    assert again.width == made.width == 8
+    assert all(np.array_equal(again.rows[word], made.rows[word]) for word in made.rows)
+    assert {row.dtype for row in again.rows.values()} <= {np.dtype(np.float64)}
+    assert ("rare" in texts) == (not made.rows)
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:
@@ -109,7 +123,7 @@ def test_short_vectors_tag_as_well_as_long_ones() -> None:
     said = []
     for length in (1.0, 1e-3):
         tagger = WindowTagger((0.1, 1.0))
-        tagger.vectors = Vectors(corpus(), Training(16, 5, 1, 30, 1))
+        tagger.vectors = Vectors.trained(corpus(), Training(16, 5, 1, 30, 1))
         tagger.vectors.rows = {word: length * row for word, row in tagger.vectors.rows.items()}
         assert tagger.fit(tagged[:30], tagged[30:])["cost"] in (0.1, 1.0)
         said.append(tagger.predict(tagged[30:]))
@@ -122,7 +136,7 @@ def test_odd_input_falls_back_with_a_reason() -> None:
     assert "no feature" in made.fit(empty[:8], empty[8:])["fallback"]
     assert made.predict(empty) == ["a"] * 10
     single = WindowTagger((1.0,))
-    single.vectors = Vectors(["a b"], Training(4, 2, 1, 1, 1))
+    single.vectors = Vectors.trained(["a b"], Training(4, 2, 1, 1, 1))
     assert "fallback" in single.fit([TokenExample("1", ("a",), ("O",))], [])
     assert single.predict([TokenExample("1", ("a", "b"), (None, None))]) == [("O", "O")]
 
@@ -144,56 +158,3 @@ def test_missing_gensim_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'tlbench\[word2vec\]'"):
         learner(Word2Vec(), "text-classification")
-
-
-def test_run_counts_the_texts_that_were_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tlbench import api
-    from tlbench.corpora import documents
-    from tlbench.offers import Corpora
-    from tlbench.planning import Request
-    from tlbench.records import Store
-    from tlbench.sources import DataSource
-    from tlbench.workshop import PluginSpec, open_registry
-
-    def offered(self: Any, name: str) -> Mapping[str, Any]:
-        return {"apidoc": "abc"}
-
-    monkeypatch.setattr(documents, "texts_of_corpus", lambda name, source: tuple(corpus(60)))
-    monkeypatch.setattr(Corpora, "__getitem__", offered)
-    monkeypatch.setattr(Corpora, "__iter__", lambda self: iter(("embedded",)))
-    monkeypatch.setattr(Corpora, "__len__", lambda self: 1)
-    rows = "".join(f"here is {(ANIMALS if i % 2 else STONES)[i % 4]} {i},{i % 2}\n" for i in range(200))
-    (tmp_path / "t.csv").write_text("text,label\n" + rows, encoding="utf-8")
-    plugins = PluginSpec(data=({"path": tmp_path / "t.csv"},))
-    request = Request(("t",), ("word2vec(width=8)", "word2vec-domain(width=8)"), budgets=(50,), replicates=2)
-    source = DataSource(cache=tmp_path / "cache", offline=True)
-    trained = of_corpus.cache_info().misses
-    built: list[float] = []
-
-    class Timed(Vectors):
-        """Vectors whose training alone takes time on the clock of the test."""
-
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            built.append(0.004)
-
-    monkeypatch.setattr(vectors, "Vectors", Timed)
-    monkeypatch.setattr(vectors, "time", SimpleNamespace(perf_counter=lambda: sum(built)))
-    api.execute(request, api.Options(tmp_path / "run"), source, plugins, registry=open_registry(plugins))
-    own, _, domain, after = sorted(Store(tmp_path / "run").load(), key=lambda r: (r.strategy["name"], r.replicate))
-    assert (own.status, domain.status) == ("ok", "ok"), (own.reason, domain.reason)
-    assert own.budget["unlabeled"] == 0
-    assert domain.budget["unlabeled"] == len(set(corpus(60)))
-    assert (own.strategy["transfers"], domain.strategy["transfers"]) == (False, True)
-    assert domain.strategy["external_data"] == "unlabeled"
-    assert "upstream" not in own.training
-    made, found = domain.training["upstream"][0], after.training["upstream"][0]
-    assert made["stage"] == found["stage"]
-    assert made["spent"] == made["seconds"] == found["seconds"] == 0.004
-    assert of_corpus.cache_info().misses == trained + 1
-    assert found["spent"] == 0
-    assert (found["shared"], found["labels"]) == (True, 0)
-    assert domain.cost["seconds"]["upstream"] == pytest.approx(0.004)
-    assert "upstream" not in own.cost["seconds"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from tlbench.engine.families import Source
 from tlbench.engine.measure import Clock, numerics
 from tlbench.engine.place import Place
 from tlbench.engine.precision import Precision
-from tlbench.files import held
 from tlbench.setups import ModelRef
 from tlbench.sources import DataSource
 from tlbench.stages.store import Arrays, StageStore
@@ -67,15 +65,6 @@ class Bench:
         Args:
             name: Name of the stage.
             made_from: Everything the arrays depend on; must have a canonical JSON form.
-            make: Computes the arrays, on all ranks in step. A worker that asks for what another one is making waits
-                for it; several ranks never wait, since those without the lock would stand in a collective.
+            make: Computes the arrays, on all ranks in step.
         """
-        with ExitStack() as lock:
-            if self.place.world == 1:
-                with suppress(OSError):
-                    lock.enter_context(held(self.stages.path(name, made_from).with_suffix(".lock")))
-            there = all(self.place.gather([self.stages.holds(name, made_from)]))
-            if there:
-                return self.stages.get_or_make(name, made_from, make), True
-            made = make()
-            return (self.stages.get_or_make(name, made_from, lambda: made) if self.place.rank == 0 else made), False
+        return self.stages.in_step(name, made_from, make, self.place)

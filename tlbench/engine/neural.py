@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ from tlbench.errors import UnsupportedError
 from tlbench.grid import Cell
 from tlbench.learned import Learned, Used
 from tlbench.setups import Checkpoint, Continued, FixedSteps, Plateau, Random, Setup
-from tlbench.stages.store import StageStore
 from tlbench.task import texts_of
 from tlbench.transferability import overlap
 
@@ -204,8 +202,3 @@ def _flops(done: Trained, readings: int) -> float:
     tokens = {name: float(done.encoded[name].tokens.lengths.sum()) for name in cached | {"test"}}
     passed = sum(tokens[name] for name in cached) + readings * tokens["test"]
     return done.flops + 2.0 * done.counts["params_total"] * passed
-
-
-def stage_store(cache: Path) -> StageStore:
-    """Return the stage store inside the cache folder."""
-    return StageStore(cache / "stages")

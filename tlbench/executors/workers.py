@@ -83,8 +83,9 @@ def stages_of(cell: Cell) -> frozenset[str]:
     if setup.teacher is not None:
         labels = [condition.task, condition.budget, condition.label_noise, cell.replicate]
         found.append([*labels, condition.model, replace(setup.teacher, members=1, weight=0.0)])
-    if setup.learner.reads:
-        found.append(setup.learner)
+    learner = setup.learner
+    if learner.reads:
+        found.append([replace(learner, shared=True), 0 if learner.shared else cell.replicate])
     return frozenset(digest(each) for each in found)
 
 
