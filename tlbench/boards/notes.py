@@ -84,8 +84,8 @@ def _models(table: Table) -> list[str]:
                   f"{', '.join(row.outside.leaked)}, a source of this task, so part of its gain may be "
                   "memory."] = None
         if row.n and row.outside.leak == "unknown":
-            notes[f"{text.LEAK}? Model {row.model} declares no training data; it may have seen this "
-                  "task."] = None
+            notes[f"{text.LEAK}? Model {row.model} does not declare all that it was trained on; it may have seen "
+                  "this task."] = None
         if row.n and row.note:
             notes[f"Model {row.model}: {row.note}"] = None
     return list(notes)
