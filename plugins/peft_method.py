@@ -37,7 +37,8 @@ class PeftStrategy(Strategy):
             from 1, and else 10, which was chosen for LoRA and for no other method.
         settings: The method's own settings, `r:16;alpha:32`, by the names of its configuration class; an unknown one
             is answered with the known ones. `target_modules:all-linear` or `target_modules:('query','value')` says
-            which layers are adapted.
+            which layers are adapted. `c3a` and `vblora` need a size that divides the widths of the layers, and refuse
+            others than multiples of 256 without one (`block_size:128`).
     """
 
     method: str = "ia3"
