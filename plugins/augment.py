@@ -9,7 +9,7 @@ from tlbench import Augment, Offer, Setup, Strategy
 
 @dataclass(frozen=True)
 class Augmentation(Strategy):
-    """Train on the examples and on altered copies of them (EDA, Wei and Zou 2019, arXiv:1901.11196).
+    """Train on the examples and on altered copies of them (EDA).
 
     Copies are made once, before training, from the cell's own training examples; validation and test stay as
     they are. `dropout` loses words, `swap` exchanges neighbours, `noise` misspells, `neighbour` puts a word that
@@ -17,8 +17,8 @@ class Augmentation(Strategy):
     and answers are never edited otherwise. Each word is edited with the probability `share`; a copy that came out
     unchanged is drawn again. A Chinese, Japanese or Korean character is a word, too short for `noise`.
 
-    Held equal: labels, steps (so each example is seen less often), batch size, rates, head. Adds: nothing from
-    outside. Outside data: what the model was pre-trained on. Cost: that of fine-tuning.
+    Source: Wei and Zou 2019, arXiv:1901.11196. Held equal: labels, steps (so each example is seen less often), batch
+    size, rates, head. Adds: the copies. Outside data: what the model was pre-trained on. Cost: that of fine-tuning.
 
     Attributes:
         methods: Methods, one a copy in turn.

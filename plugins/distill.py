@@ -9,18 +9,17 @@ from tlbench import Offer, Setup, Strategy, Teacher
 
 @dataclass(frozen=True)
 class Distill(Strategy):
-    """Train a student on the softened outputs of teachers and on the labels (Hinton et al. 2015, arXiv:1503.02531).
+    """Train a student on the softened outputs of teachers and on the labels.
 
-    Teachers are fine-tuned on exactly the cell's own labels; an ensemble's outputs are averaged (born-again
-    networks, arXiv:1805.04770, where the model is the student's own). Outputs are in task space, so tokenizers
-    may differ, except for answers, which need one tokenizer. They are computed once, before the student learns.
-    For generation one teacher's greedy texts take the place of the targets, and the other fields have no meaning
-    (Kim and Rush 2016, arXiv:1606.07947, who decode with a beam).
-    `scratch+distill` teaches a random student.
+    Teachers are fine-tuned on exactly the cell's own labels; an ensemble's outputs are averaged. Outputs are in task
+    space, so tokenizers may differ, except for answers, which need one tokenizer. They are computed once, before the
+    student learns. For generation one teacher's greedy texts take the place of the targets, so that only `teacher`
+    can be set; numbers have no temperature. `scratch+distill` teaches a random student.
 
-    Held equal: labels, steps, batch size, rates, head of the student. Adds: the teachers. Outside data: what
-    the models were pre-trained on. Cost: fine-tuning of each teacher, shared by the conditions that ask for the
-    same ones, and of the student.
+    Source: Hinton et al. 2015, arXiv:1503.02531; born-again networks, arXiv:1805.04770, where the model is the
+    student's own; for generation Kim and Rush 2016, arXiv:1606.07947, who decode with a beam. Held equal: labels,
+    steps, batch size, rates, head of the student. Adds: the teachers. Outside data: what the models were pre-trained
+    on. Cost: fine-tuning of each teacher, shared by the conditions that ask for the same ones, and of the student.
 
     Attributes:
         teacher: Name of another model that teaches; empty takes the student's own.
@@ -58,7 +57,12 @@ class Distill(Strategy):
         )
 
     def unsupported(self, offer: Offer) -> str | None:
-        """Refuse a teacher that cannot learn the task."""
+        """Refuse a teacher that cannot learn the task, and options that would change nothing."""
         if self.teacher not in offer.teachers:
             return f"teacher {self.teacher or 'of the same model'!r} is no model that can learn {offer.kind}"
+        usual = Distill(self.teacher)
+        if offer.kind == "text-generation" and self != usual:
+            return "one teacher teaches generation, by its texts alone: leave out members, temperature and weight"
+        if offer.kind == "text-regression" and self.temperature != usual.temperature:
+            return "teachers of text regression give numbers, which nothing softens: leave out temperature"
         return None

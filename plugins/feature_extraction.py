@@ -10,7 +10,7 @@ from tlbench import Offer, Phase, Readout, Recipe, Setup, Strategy, added
 
 @dataclass(frozen=True)
 class FeatureExtraction(Strategy):
-    """Train a head on the features of the frozen model (Peters et al. 2019, arXiv:1903.05987).
+    """Train a head on the features of the frozen model.
 
     The trunk runs in eval mode, so the features of a published model are computed once for all epochs (a trunk that
     another strategy changed first runs anew in every step); those of the test examples,
@@ -19,15 +19,17 @@ class FeatureExtraction(Strategy):
     output matrix are frozen and the decoder's blocks learn on cached encoder states; a decoder-only model has no
     encoder to freeze, so generation is unsupported for it.
 
-    Held equal: labels, batch size, head. Differs: more epochs at the head's own rate, since they cost little.
-    Outside data: what the model was pre-trained on. Cost: one forward pass, then the head alone.
+    Source: Peters et al. 2019, arXiv:1903.05987. Held equal: labels, batch size, head. Differs: more epochs at the
+    head's own rate, since they cost little. Adds: nothing. Outside data: what the model was pre-trained on. Cost: one
+    forward pass, then the head alone (for generation the decoder).
 
     Attributes:
-        epochs: Passes of the head over the features, in multiples of fine-tuning's.
-        rate: Learning rate of the head in multiples of fine-tuning's (relative steps of T5-like models keep
-            theirs). For generation epochs and rates stay those of fine-tuning, since the decoder learns.
-        layers: The head reads the mean of the hidden states of so many last layers, each scaled to a mean square of
-            1, since many architectures normalise the last one alone.
+        epochs: Passes of the head over the features, in multiples of fine-tuning's. For generation epochs and rates
+            stay those of fine-tuning, since the decoder learns, so that neither can be set.
+        rate: Learning rate of the head in multiples of fine-tuning's; relative steps of T5-like models keep theirs, so
+            that it cannot be set for them.
+        layers: The head reads the mean of the hidden states of the last so many layers, each scaled to a mean square of
+            1, since many architectures normalise the last one alone; a single lower layer cannot be chosen.
         pooling: How one vector is made of a text: as the `model` does, `mean` or `cls`.
     """
 
@@ -68,11 +70,16 @@ class FeatureExtraction(Strategy):
         )
 
     def unsupported(self, offer: Offer) -> str | None:
-        """Refuse decoder-only generation, and first tokens where they stand for nothing."""
+        """Refuse decoder-only generation, options without effect, and first tokens where they stand for nothing."""
         if offer.kind == "text-generation" and offer.family == "decoder":
             return "feature extraction of a decoder-only model has no encoder to freeze for generation"
         if offer.kind == "text-generation" and (self.layers, self.pooling) != (1, "model"):
             return "for generation the decoder reads the encoder's output: leave out layers and pooling"
+        usual = FeatureExtraction()
+        if offer.kind == "text-generation" and (self.epochs, self.rate) != (usual.epochs, usual.rate):
+            return "for generation the decoder learns as in fine-tuning: leave out epochs and rate"
+        if offer.relative_steps and self.rate != usual.rate:
+            return "the heads of T5-like models keep the relative steps of fine-tuning: leave out rate"
         if offer.kind in ("token-classification", "question-answering") and self.pooling != "model":
             return "every token is read for this kind, so nothing is pooled: leave out pooling"
         if offer.family != "encoder" and self.pooling == "cls":

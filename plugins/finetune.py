@@ -9,14 +9,14 @@ from tlbench import Offer, Setup, Strategy, added
 
 @dataclass(frozen=True)
 class Finetune(Strategy):
-    """Fine-tune all weights and a fresh head (Devlin et al. 2019, arXiv:1810.04805).
+    """Fine-tune all weights and a fresh head.
 
-    Held equal with every other neural strategy: labels, batch size, head, the rule of selection on validation. Adds
+    Source: Devlin et al. 2019, arXiv:1810.04805; for `layer_decay` Howard and Ruder 2018, arXiv:1801.06146. Held
+    equal: with every other neural strategy labels, batch size, head, the rule of selection on validation. Adds:
     nothing. Outside data: what the model was pre-trained on. Cost: forward and backward through everything.
 
     Attributes:
-        layer_decay: Rate of each layer in multiples of that of the layer above it (Howard and Ruder 2018,
-            arXiv:1801.06146); 1 gives all layers the same rate.
+        layer_decay: Rate of each layer in multiples of that of the layer above it; 1 gives all layers the same rate.
         seed: Another draw of all that is random in this training but the examples (source models and teachers stay);
             two rows that differ in it show the noise.
     """

@@ -9,14 +9,15 @@ from tlbench import Offer, Setup, Strategy
 
 @dataclass(frozen=True)
 class FinetunePlateau(Strategy):
-    """Fine-tune at a constant rate until nothing improves any more (longer training: Mosbach et al. 2021, 2006.04884).
+    """Fine-tune at a constant rate until nothing improves any more.
 
     `scratch` may take several times the steps of `finetune`. Here the pre-trained weights have the same stop rule and
     the same bound, so that the two differ in the start and the learning rate alone, and it shows what a fixed number
     of steps costs fine-tuning. The record says whether it reached its plateau.
 
-    Held equal: labels, batch size, head, the rule of selection on validation. Differs from `finetune`: steps and the
-    schedule of the rate. Outside data: what the model was pre-trained on. Cost: up to `cap` times fine-tuning's.
+    Source: Mosbach et al. 2021, arXiv:2006.04884, for longer training; the stop rule is tlbench's own. Held equal:
+    labels, batch size, head, the rule of selection on validation. Differs from `finetune`: the schedule of the rate.
+    Adds: steps. Outside data: what the model was pre-trained on. Cost: up to `cap` times fine-tuning's.
 
     Attributes:
         cap: Upper bound on steps, in multiples of fine-tuning's.

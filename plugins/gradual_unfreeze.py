@@ -9,14 +9,15 @@ from tlbench import Offer, Setup, Strategy
 
 @dataclass(frozen=True)
 class GradualUnfreeze(Strategy):
-    """Fine-tune with layer groups that start to move from the top (ULMFiT, Howard and Ruder 2018, arXiv:1801.06146).
+    """Fine-tune with layer groups that start to move from the top (ULMFiT).
 
     The order is head, blocks of the decoder, blocks of the encoder, embeddings; a group's optimizer state
     begins when the group does. Here groups follow each other in equal stretches of steps instead of epochs.
 
-    Held equal: labels, steps, batch size, rates, head: as many steps as `finetune`. Differs: when each layer
-    begins to move. Outside data: what the model was pre-trained on. Cost: below fine-tuning's, since frozen
-    layers at the bottom need no backward pass.
+    Source: Howard and Ruder 2018, arXiv:1801.06146. Held equal: labels, steps, batch size, rates, head: as many steps
+    as `finetune`. Differs: when each layer begins to move. Adds: nothing. Outside data: what the model was pre-trained
+    on. Cost: fine-tuning's in the operations that the record counts, which are those of the thawed model; backward
+    passes are shorter while layers at the bottom are frozen.
 
     Attributes:
         share: Share of the steps after which everything moves.

@@ -32,13 +32,14 @@ class _Weighted(Strategy):
 
 @dataclass(frozen=True)
 class Hybrid(_Weighted):
-    """Minimise weight * L(target) + (1 - weight) * L(source) in every step (Chronopoulou et al. 2019, 1902.10547).
+    """Minimise weight * L(target) + (1 - weight) * L(source) in every step.
 
     The weight is fixed or moves linearly to `last`. In the paper the source is the pre-training objective, which is
     `hybrid-text` here; this one takes a labelled task.
 
-    Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of the source in each step,
-    its labels counted in the record. Outside data: labelled. Cost: about twice fine-tuning's.
+    Source: Chronopoulou et al. 2019, arXiv:1902.10547. Held equal: labels, steps, batch size, rates, head of the
+    target. Adds: a batch of the source in each step. Outside data: what the model was pre-trained on, and the source's
+    labels, counted in the record. Cost: about twice fine-tuning's.
 
     Attributes:
         source: Source task; `auto` takes the task of the target's suite with most labels.
@@ -67,15 +68,16 @@ class Hybrid(_Weighted):
 
 @dataclass(frozen=True)
 class HybridText(_Weighted):
-    """Minimise weight * L(target) + (1 - weight) * L(pre-training) (Chronopoulou et al. 2019, 1902.10547).
+    """Minimise weight * L(target) + (1 - weight) * L(pre-training) in every step.
 
     The second loss is the pre-training objective of the model's family on unlabelled text, which keeps the model from
     forgetting; its weight is fixed or falls linearly. The text is packed, and each row masked once. What the target
     does not use of the model (an encoder-decoder's decoder, a masked model's output layer) moves with it, at the same
     rate; beside adapters it stays as it is. A sentence encoder lacks its output layer: it starts from random weights.
 
-    Held equal: labels, steps, batch size, rates, head of the target. Adds: a batch of text in each step. Outside
-    data: unlabelled text, counted in the record. Cost: fine-tuning's and as many steps of pre-training.
+    Source: Chronopoulou et al. 2019, arXiv:1902.10547. Held equal: labels, steps, batch size, rates, head of the
+    target. Adds: a batch of text in each step. Outside data: what the model was pre-trained on, and unlabelled text,
+    counted in the record. Cost: fine-tuning's and as many steps of pre-training.
 
     Attributes:
         weight: Share of the target at the first step.

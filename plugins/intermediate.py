@@ -9,14 +9,15 @@ from tlbench import Checkpoint, Offer, Setup, Strategy
 
 @dataclass(frozen=True)
 class Intermediate(Strategy):
-    """Fine-tune on a labelled source task, then on the target (STILTs, Phang et al. 2018, arXiv:1811.01088).
+    """Fine-tune on a labelled source task, then on the target (STILTs).
 
     The trunk moves on, the head does not: the target's head starts fresh. The source model is selected on the
     source's own validation labels. It is computed once and shared by all replicates and conditions that ask for
     it, which narrows the spread over replicates; `redraw=True` trains one for each replicate.
 
-    Held equal: everything on the target. Adds: the source's labels, counted in the record, and its training.
-    Outside data: labelled. Cost: that of fine-tuning on the source, once, and on the target.
+    Source: Phang et al. 2018, arXiv:1811.01088. Held equal: everything on the target. Adds: the source's training.
+    Outside data: what the model was pre-trained on, and the source's labels, counted in the record. Cost: that of
+    fine-tuning on the source, once, and on the target.
 
     Attributes:
         source: Name of the source task; `auto` takes the one of the target's suite with the largest budget.

@@ -13,20 +13,22 @@ from tlbench import Learner, LearnerModel, Offer, Setup, Strategy, UnsupportedEr
 class Linear(Strategy):
     """Train a linear model on sparse features of the cell's own texts.
 
-    - Classification: TF-IDF of words (1 to 2) and of characters (2 to 5, inside words), logistic regression
-      (Wang and Manning 2012, P12-2018, make the case for such baselines). The cost is the one with the
-      smallest validation loss.
+    - Classification: TF-IDF of words (1 to 2) and of characters (2 to 5, inside words), logistic regression. The cost
+      is the one with the smallest validation loss.
     - Regression: the same features; for a pair |a-b|, a*b and the similarities of both texts; ridge
       regression, penalty by validation error. A pair's classes are told from the same features.
     - Tagging: words, shapes, affixes and neighbours in an averaged structured perceptron with Viterbi
-      decoding (Collins 2002, W02-1001) that can only produce legal IOB2; a bias against `O` by validation F1.
-    - Question answering: a ridge ranker over candidate spans (Rajpurkar et al. 2016, 1606.05250, describe a
-      like baseline). Sentences and clauses where training answers are long; word n-grams of the best-matching
-      sentences where they are short (median of at most `longest` words). Penalty by validation F1.
+      decoding that can only produce legal IOB2; a bias against `O` by validation F1.
+    - Question answering: a ridge ranker over candidate spans. Sentences and clauses where training answers are long;
+      word n-grams of the best-matching sentences where they are short (median of at most `longest` words). Penalty by
+      validation F1.
     - Generation: the target of the nearest training source by TF-IDF of characters.
 
-    Nothing is refitted on the validation labels. Held equal: the labels, training and validation. Outside
-    data: none. Cost: seconds on one core.
+    Nothing is refitted on the validation labels.
+
+    Source: Wang and Manning 2012, P12-2018, make the case for such baselines; Collins 2002, W02-1001, for tagging;
+    Rajpurkar et al. 2016, arXiv:1606.05250, describe a ranker like that of answers. Held equal: the labels, training
+    and validation. Adds: nothing. Outside data: none. Cost: seconds on one core.
 
     Attributes:
         costs: Inverse penalties tried by logistic regression.

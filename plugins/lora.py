@@ -10,11 +10,14 @@ from tlbench import Lora, Offer, Setup, Strategy
 
 @dataclass(frozen=True)
 class LoraStrategy(Strategy):
-    """Train low-rank adapters and the head (Hu et al. 2021, arXiv:2106.09685), by the `peft` library.
+    """Train low-rank adapters and the head, by the `peft` library.
 
     The head is tlbench's own and is always trained (PEFT's task types leave T5's classification head frozen at
-    random). Held equal: labels, steps, batch size, head. Differs: the adapters' learning rate. Outside data:
-    what the model was pre-trained on. Cost: forward and backward through everything, few trained weights.
+    random).
+
+    Source: Hu et al. 2021, arXiv:2106.09685. Held equal: labels, steps, batch size, head. Differs: the adapters'
+    learning rate. Adds: the adapters. Outside data: what the model was pre-trained on. Cost: forward and backward
+    through everything, few trained weights.
 
     Attributes:
         rank: Inner dimension.

@@ -9,18 +9,21 @@ from tlbench import Offer, Phase, Setup, Strategy
 
 @dataclass(frozen=True)
 class LinearProbeThenFinetune(Strategy):
-    """Train the head on the frozen trunk, then everything from there (LP-FT, Kumar et al. 2022, arXiv:2202.10054).
+    """Train the head on the frozen trunk, then everything from there (LP-FT).
 
-    A random head distorts good features while it learns; a probed one does not. The probe runs on cached
-    features of the trunk in eval mode. For generation it is the decoder that learns first.
+    A random head distorts good features while it learns; a probed one does not. The probe runs on features of the
+    trunk in eval mode: cached ones where the trunk is the published one, anew in each step after what changes it
+    (`tapt`, `dapt`, `intermediate`). For generation it is the decoder that learns first.
 
-    Held equal: labels, batch size, head, and the second phase is all of fine-tuning with its steps. Adds: the
-    probe's steps, on cached features. Outside data: what the model was pre-trained on. Cost: one forward pass
-    and a head more than fine-tuning.
+    Source: Kumar et al. 2022, arXiv:2202.10054. Held equal: labels, batch size, head, and the second phase is all of
+    fine-tuning with its steps. Adds: the probe's steps. Outside data: what the model was pre-trained on. Cost: more
+    than fine-tuning's by one forward pass and a head where features are cached, else by the forward passes of the
+    probe's steps; for generation by the decoder's training.
 
     Attributes:
         probe: Passes of the probe in multiples of fine-tuning's.
-        head_rate: Learning rate of the head in the second phase, in multiples of the trunk's; generation has no head.
+        head_rate: Learning rate of the head in the second phase, in multiples of the trunk's; generation has no head,
+            so that it cannot be set there.
     """
 
     probe: float = 2.0
@@ -50,7 +53,9 @@ class LinearProbeThenFinetune(Strategy):
         )
 
     def unsupported(self, offer: Offer) -> str | None:
-        """Refuse decoder-only generation."""
+        """Refuse decoder-only generation, and a rate for the head that generation does not have."""
         if offer.kind == "text-generation" and offer.family == "decoder":
             return "a decoder-only model that generates has no head to probe before fine-tuning"
+        if offer.kind == "text-generation" and self.head_rate != LinearProbeThenFinetune().head_rate:
+            return "a model that generates has no head with a rate of its own: leave out head_rate"
         return None

@@ -9,14 +9,15 @@ from tlbench import Mixture, Offer, Phase, Setup, Strategy, Stream
 
 @dataclass(frozen=True)
 class Multitask(Strategy):
-    """Fine-tune on the target and on source tasks at once, one head each (MT-DNN, Liu et al. 2019, arXiv:1901.11504).
+    """Fine-tune on the target and on source tasks at once, one head each (MT-DNN).
 
     Each step's batch comes from one task, drawn by the sizes to the power of 1/temperature; there are so many
     steps that the target has, on average, as many turns as in fine-tuning. Only the target is selected on and
     evaluated.
 
-    Held equal: labels, turns on average, batch size, rates, head of the target. Adds: the sources' labels, counted in
-    the record, and their steps. Outside data: labelled. Cost: fine-tuning's times the inverse of the target's share.
+    Source: Liu et al. 2019, arXiv:1901.11504. Held equal: labels, turns on average, batch size, rates, head of the
+    target. Adds: the sources' steps. Outside data: what the model was pre-trained on, and the sources' labels, counted
+    in the record. Cost: fine-tuning's times the inverse of the target's share.
 
     Attributes:
         source: Source tasks, separated by `|`; `auto` takes the task of the target's suite with most labels.

@@ -9,15 +9,15 @@ from tlbench import Offer, Setup, Strategy, Ties
 
 @dataclass(frozen=True)
 class ParameterSharing(Strategy):
-    """Fine-tune a model whose neighbouring layers share their weights (ALBERT, Lan et al. 2020, arXiv:1909.11942).
+    """Fine-tune a model whose neighbouring layers share their weights (ALBERT).
 
     Each stack keeps `distinct` different blocks; each is used by a run of neighbours and starts from the
     pre-trained weights of the lowest of them. Unlike ALBERT's, the model was not pre-trained this way, so the
     tie itself costs quality at the start.
 
-    Held equal: labels, steps, batch size, rates, head, depth. Differs: the number of weights; the record holds
-    it. Outside data: what the model was pre-trained on. Cost: the time of fine-tuning, less memory for
-    gradients and optimizer.
+    Source: Lan et al. 2020, arXiv:1909.11942. Held equal: labels, steps, batch size, rates, head, depth. Differs: the
+    number of weights; the record holds it. Adds: nothing. Outside data: what the model was pre-trained on. Cost: the
+    time of fine-tuning, less memory for gradients and optimizer.
 
     Attributes:
         distinct: Different blocks in each stack.

@@ -11,7 +11,7 @@ from tlbench import Learner, LearnerModel, Offer, Setup, Strategy, Template, Uns
 
 @dataclass(frozen=True)
 class Prompt(Strategy):
-    """Ask the model as it is, after a few worked examples in its input (GPT-3, Brown et al. 2020, arXiv:2005.14165).
+    """Ask the model as it is, after a few worked examples in its input.
 
     The task's template writes each example. Worked examples are drawn from the cell's own training labels by the
     cell's seed, for classification in turn from each class. A class is the one whose name has the highest mean
@@ -20,11 +20,12 @@ class Prompt(Strategy):
     record counts both. No chat template is applied.
 
     Models pre-trained by span corruption never saw a text that just goes on; `infill` asks them in the form that they
-    know, with a sentinel where the answer belongs (as Schick and Schuetze 2021, arXiv:2012.11926, do with T5).
+    know, with a sentinel where the answer belongs.
 
-    Held equal: the labels and the test. Differs: of the cell's labels the model sees the worked examples, and the
-    names of the classes that the training labels hold. Outside data: what the model was pre-trained on. Cost: no
-    training; each prediction reads the whole prompt once.
+    Source: Brown et al. 2020 (GPT-3), arXiv:2005.14165; for `infill` Schick and Schuetze 2021, arXiv:2012.11926, who
+    do so with T5. Held equal: the labels and the test. Differs: of the cell's labels the model sees the worked
+    examples, and the names of the classes that the training labels hold. Adds: the task's template. Outside data: what
+    the model was pre-trained on. Cost: no training; each prediction reads the whole prompt once.
 
     Attributes:
         shots: Worked examples; 0 gives none.

@@ -31,14 +31,15 @@ class _Reads(Strategy):
 
 @dataclass(frozen=True)
 class TaskAdaptive(_Reads):
-    """Pre-train further on the task's own training text, then fine-tune (TAPT, Gururangan et al. 2020, 2004.10964).
+    """Pre-train further on the task's own training text, then fine-tune (TAPT).
 
     The text is that of the target's whole training side without any label, more than the cell's own examples;
     the record counts it, and the board compares only with baselines that used no more. One checkpoint is made
     with the family's own objective by the code of `tlbench pretrain` and shared by all replicates.
 
-    Held equal: everything in fine-tuning. Adds: the reading. Outside data: unlabelled target text. Cost: so
-    many tokens of pre-training once.
+    Source: Gururangan et al. 2020, arXiv:2004.10964. Held equal: everything in fine-tuning. Adds: the reading.
+    Outside data: what the model was pre-trained on, and unlabelled target text. Cost: fine-tuning's, and so many
+    tokens of pre-training once.
 
     Attributes:
         tokens: Tokens read.
@@ -58,13 +59,14 @@ class TaskAdaptive(_Reads):
 
 @dataclass(frozen=True)
 class DomainAdaptive(_Reads):
-    """Pre-train further on unlabelled text of the domain, then fine-tune (DAPT, Gururangan et al. 2020, 2004.10964).
+    """Pre-train further on unlabelled text of the domain, then fine-tune (DAPT).
 
     For the embedded tasks the domain is the training side of the embedded corpora. A model that has read it before
     reads it again, which the record says.
 
-    Held equal: everything in fine-tuning. Adds: the reading. Outside data: unlabelled domain text. Cost: so
-    many tokens of pre-training, once for all tasks of the domain.
+    Source: Gururangan et al. 2020, arXiv:2004.10964. Held equal: everything in fine-tuning. Adds: the reading.
+    Outside data: what the model was pre-trained on, and unlabelled domain text. Cost: fine-tuning's, and so many
+    tokens of pre-training, once for all tasks of the domain.
 
     Attributes:
         tokens: Tokens read.
@@ -90,14 +92,15 @@ class DomainAdaptive(_Reads):
 
 @dataclass(frozen=True)
 class SelfPretrain(_Reads):
-    """Pre-train random weights on the task's own training text only, then train (Krishna et al. 2023, 2209.14389).
+    """Pre-train random weights on the task's own training text only, then train.
 
     What the objective gives without any text from outside. After the reading everything is as in `scratch`, its
     rates and its plateau stop, so that the difference from `scratch` is what the reading gave. Architecture and
     tokenizer are the model's.
 
-    Held equal: everything in `scratch`. Outside data: unlabelled target text, counted in the record. Cost:
-    so many tokens of pre-training once, shared by all replicates.
+    Source: Krishna et al. 2023, arXiv:2209.14389. Held equal: everything in `scratch`. Adds: the reading. Outside
+    data: unlabelled target text, counted in the record. Cost: that of `scratch`, and so many tokens of pre-training
+    once, shared by all replicates.
 
     Attributes:
         tokens: Tokens read.

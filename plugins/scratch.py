@@ -11,10 +11,13 @@ from tlbench import Offer, Random, Setup, Strategy
 class Scratch(Strategy):
     """Train the same architecture from random weights, with a recipe of its own, until nothing improves any more.
 
-    Held equal: architecture, tokenizer, optimizer family, labels, batch size, head. Differs on purpose: a
-    higher learning rate, and a plateau stop at up to `cap` times the steps of fine-tuning, since trained at
-    the pre-trained model's rate and length a random model always loses (Krishna et al. 2023,
-    arXiv:2209.14389). The record says whether it reached its plateau. Outside data: none but the tokenizer.
+    The learning rate is higher, and training stops at a plateau, after up to `cap` times the steps of fine-tuning,
+    since trained at the pre-trained model's rate and length a random model always loses. The record says whether it
+    reached its plateau.
+
+    Source: Krishna et al. 2023, arXiv:2209.14389. Held equal: architecture, tokenizer, optimizer family, labels, batch
+    size, head. Differs: the weights at the start and, on purpose, the rate. Adds: steps. Outside data: none but the
+    tokenizer. Cost: up to `cap` times fine-tuning's.
 
     Attributes:
         cap: Upper bound on steps, in multiples of fine-tuning's.
@@ -47,11 +50,12 @@ class ScratchSmall(Scratch):
     """Train a shallow copy of the architecture from random weights, as `scratch` does.
 
     A deep random model may lose to its pre-trained twin only because it is too large for the labels at hand;
-    two layers of the same width and tokenizer are the usual smaller choice (Krishna et al. 2023,
-    arXiv:2209.14389, compare sizes). It is a baseline among others, not the twin of the delta vs scratch.
+    two layers of the same width and tokenizer are a usual smaller choice. It is a baseline among others, not the twin
+    of the delta vs scratch.
 
-    Held equal: tokenizer, width, optimizer family, labels, batch size, head, recipe of `scratch`. Differs: the
-    number of layers. Outside data: none but the tokenizer. Cost: below that of `scratch`.
+    Source: Krishna et al. 2023, arXiv:2209.14389, who compare sizes. Held equal: tokenizer, width, optimizer family,
+    labels, batch size, head, recipe of `scratch`. Differs: the number of layers. Adds: steps, as `scratch` does.
+    Outside data: none but the tokenizer. Cost: a step costs less than one of `scratch`, up to as many are taken.
 
     Attributes:
         layers: Blocks of each stack (at most the architecture's own number).

@@ -24,13 +24,14 @@ if not os.environ.get("TLBENCH_TEST_GPU"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let peft's use of a deprecated name of transformers pass, as `tlbench.workshop` does."""
+    """Let peft's use of a deprecated name of transformers and of sparse matrices pass, as `tlbench.workshop` does."""
     if os.environ.get("TLBENCH_TEST_GPU"):
         import torch
 
         if not torch.cuda.is_available():
             raise pytest.UsageError("TLBENCH_TEST_GPU is set, but torch sees no GPU")
     config.addinivalue_line("filterwarnings", "ignore:.*is_gradient_checkpointing.*:FutureWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Sparse invariant checks are implicitly disabled:UserWarning")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ LAYERS: dict[str, int] = {
     # contracts and values
     "tlbench": 0, "errors": 0, "canonical": 0, "task": 0, "setups": 0, "strategy": 0, "template": 0, "hookspecs": 0,
     "holdout": 0, "declarations": 0, "files": 0, "words": 0, "iob2": 0,
+    "peft_methods": 0,
     "learned": 1,
     "model": 1, "sources": 1, "hub": 1, "grid": 1, "toys": 1, "recipes": 1, "tables": 1, "columns": 1, "corpora": 1,
     # kinds and what is computed from their examples without a model
@@ -44,7 +45,7 @@ UPWARD = {
 
 TORCH = ("torch", "transformers", "accelerate", "peft", "safetensors", "sentence_transformers")
 TORCH_AT_TOP = {"engine", "stages", "timing"}
-TORCH_INSIDE = {*TORCH_AT_TOP, "workshop", "api", "executors", "pretraining"}
+TORCH_INSIDE = {*TORCH_AT_TOP, "workshop", "api", "executors", "pretraining", "peft_methods"}
 STDLIB = frozenset(sys.stdlib_module_names)
 
 

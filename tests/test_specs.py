@@ -103,7 +103,7 @@ def test_equal_specifications_are_equal_data(shelf: Registry) -> None:
     ("lora(rank=True)", "field 'rank' is True, but it takes a int"),
     ("probe(flag=yes)", "field 'flag' is 'yes', but it takes a bool"),
     ("lora(targets=query)", "field 'targets' is 'query', but it takes one of query-value, all-linear"),
-    ("peft(method=foo)", "field 'method' is 'foo', but it takes one of dora, rslora, ia3"),
+    ("peft(method=rs-lora)", "has no method 'rs-lora': did you mean 'rslora'?"),
     ("feature-extraction(layers=0)", "layers must be 1 or more"),
     ("gradual-unfreeze(share=2)", "share is 2.0: give a number above 0 and at most 1"),
     ("intermediate(budget=3)", "budget is 3: give 0 or at least 10 labels"),

@@ -228,7 +228,7 @@ def _strategy_declaration(strategy: type[Strategy]) -> str | None:
     if not isinstance(writes, frozenset) or writes - set(get_args(Part)):
         return f"writes is {writes!r}: give a frozenset of {', '.join(get_args(Part))}"
     if not strategy.__doc__ or strategy.__doc__.startswith(f"{strategy.__name__}("):
-        return "it has no docstring: name the source paper, what is held equal, outside data and cost"
+        return "it has no docstring: name the source paper, what is held equal, what is added, outside data and cost"
     return None
 
 
@@ -253,7 +253,8 @@ def _offers(strategy: Strategy) -> Iterator[tuple[Offer, Setup]]:
             for family, model_types in _MODEL_TYPES.items():
                 for model_type in model_types:
                     offer = Offer(kind, "toy", family, budget, template, toys.sources(model_type),
-                                  toys.teachers(kind, model_type), {"toy": {}}, toys.reading(family, model_type))
+                                  toys.teachers(kind, model_type), {"toy": {}}, toys.reading(family, model_type),
+                                  model_type)
                     yield offer, default_setup(kind, model_type, budget)
 
 

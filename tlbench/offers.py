@@ -30,6 +30,7 @@ def offer_of(
         Teachers(task.kind, budget, architecture, registry, source),
         Corpora(task.suite, source),
         _reading(architecture),
+        architecture.model_type if architecture else None,
     )
 
 

@@ -181,15 +181,24 @@ class Lora:
 
 @dataclass(frozen=True)
 class Peft:
-    """Any other method of the `peft` library that adds modules to a trunk's layers.
+    """A method of the `peft` library that adds modules to a trunk's layers.
 
     Attributes:
-        method: Name of the method, in lower case, as the strategy `peft` lists them.
-        config: Settings of the method's own configuration class.
+        method: Name of the method: the library's own in lower case with hyphens, or `dora` or `rslora`.
+        config: Settings of the method's own configuration class: numbers, words, and tuples of them.
     """
 
     method: str
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    def fault(self, model_type: str | None = None) -> str | None:
+        """Return why this adapts no trunk, or none of an architecture, in one sentence; else `None`.
+
+        Where there are settings to check it imports peft, and with it torch.
+        """
+        from tlbench.peft_methods import fault
+
+        return fault(self.method, self.config, model_type)
 
 
 Adapter = Lora | Peft

@@ -66,6 +66,7 @@ class Offer:
         corpora: Unlabelled text of the target's domain, by name: what pins its rows.
         reading: How the model's family is pre-trained further by default, and from random weights.
         teachers: Models that can learn the target, by name; the empty name stands for the model at hand.
+        model_type: transformers' name of the model's architecture; `None` for strategies that use no model.
     """
 
     kind: str
@@ -77,6 +78,12 @@ class Offer:
     teachers: Mapping[str, TeacherOffer] = field(default_factory=dict)
     corpora: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reading: tuple[Pretraining, Pretraining] | None = None
+    model_type: str | None = None
+
+    @property
+    def relative_steps(self) -> bool:
+        """Return whether the model's recipes take step sizes relative to the weights, as those of T5-like ones do."""
+        return self.reading is not None and self.reading[0].optimizer == "rms-adamw"
 
     def chosen(self, names: str, beside: bool = False) -> tuple[SourceOffer, ...]:
         """Return the source tasks that a user names.
@@ -237,7 +244,7 @@ class Strategy(ABC):
     """How knowledge gets from source to target.
 
     Subclass as `@dataclass(frozen=True)`; the fields are hyperparameters with defaults and become part of the
-    key. The docstring names the source paper, what is held equal, what is added, outside data and cost.
+    key. The docstring says, under these words: Source (the paper), Held equal, Adds, Outside data, Cost.
 
     Attributes:
         name: Short name in commands and tables.

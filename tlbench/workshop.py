@@ -119,5 +119,7 @@ def quiet() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+    # FRoD of peft multiplies by sparse matrices, and torch tells every process once that it does not check them.
+    warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     # Why torch's fused attention is not repeatable here stands in docs/protocol.md, not in every process's output.
     warnings.filterwarnings("ignore", message=".* Attention defaults to a non-deterministic algorithm")

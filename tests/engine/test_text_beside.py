@@ -55,6 +55,22 @@ def test_text_is_learned_beside_every_part_of_a_model(
     ("finetune(layer_decay=0.5)+lp-ft", "text-classification", "encoder", None),
     ("feature-extraction(pooling=mean)", "token-classification", "encoder", "nothing is pooled"),
     ("feature-extraction(pooling=mean)", "text-classification", "encoder", None),
+    ("feature-extraction(epochs=2.0)", "text-generation", "encoder-decoder", "leave out epochs and rate"),
+    ("feature-extraction(rate=2.0)", "text-generation", "encoder-decoder", "leave out epochs and rate"),
+    ("feature-extraction(epochs=4.0,rate=3.0)", "text-generation", "encoder-decoder", None),  # as they are
+    ("feature-extraction(rate=2.0)", "text-classification", "encoder-decoder", "keep the relative steps"),
+    ("feature-extraction(epochs=2.0)", "text-classification", "encoder-decoder", None),
+    ("feature-extraction(epochs=2.0,rate=2.0)", "text-classification", "encoder", None),
+    ("lp-ft(head_rate=2.0)", "text-generation", "encoder-decoder", "leave out head_rate"),
+    ("lp-ft(head_rate=2.0)", "text-classification", "encoder-decoder", None),
+    ("lp-ft(probe=3.0)", "text-generation", "encoder-decoder", None),
+    ("distill(weight=0.9)", "text-generation", "encoder-decoder", "leave out members, temperature and weight"),
+    ("distill(temperature=3.0)", "text-generation", "decoder", "leave out members, temperature and weight"),
+    ("distill(members=1)", "text-generation", "encoder-decoder", "leave out members, temperature and weight"),
+    ("distill(members=3)", "text-generation", "encoder-decoder", None),
+    ("distill(temperature=3.0)", "text-regression", "encoder", "leave out temperature"),
+    ("distill(members=2,weight=0.9)", "text-regression", "encoder", None),
+    ("distill(members=2,temperature=3.0)", "token-classification", "encoder", None),
 ])
 def test_what_would_change_nothing_is_refused_before_launch(
     strategy: str, kind: str, family: str, reason: str | None, plan_of: Callable[..., Any]

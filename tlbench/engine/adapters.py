@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from tlbench.engine.dropout import replace_dropout
 from tlbench.errors import UnsupportedError
+from tlbench.peft_methods import TRANSPOSED, UNMERGED, configured, settings
 from tlbench.setups import Adapter, Lora, Peft
 
 _QUERY_VALUE = {
@@ -54,6 +55,14 @@ _NORMS = {
 }
 
 
+_HARMLESS = (
+    "Unsupported layer type",  # LN-tuning wraps norms, which is its purpose, and peft warns of all but linear layers
+    "Failed to load the CUDA extension", "Setting boft_n_butterfly_factor",  # 1 is BOFT's default, and none is built
+    "Detected that the base layer has no bias",  # so BEFT's cannot be merged, and no merged size is recorded
+)
+"""How the warnings of peft begin that change nothing."""
+
+
 def add_adapter(trunk: nn.Module, adapter: Adapter, model_type: str, seed: int) -> nn.Module:
     """Return the trunk with adapters; everything else in it is frozen.
 
@@ -70,17 +79,32 @@ def add_adapter(trunk: nn.Module, adapter: Adapter, model_type: str, seed: int) 
 
     config = _lora(adapter, model_type) if isinstance(adapter, Lora) else _other(adapter, model_type)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # LN-tuning wraps norms, which is its purpose, and peft warns of every layer that is not linear.
-        warnings.filterwarnings("ignore", message="Unsupported layer type", category=UserWarning)
+        if isinstance(adapter, Peft):
+            warnings.filterwarnings("error", category=UserWarning, module="peft")  # it went on with something else
+        for text in _HARMLESS:
+            warnings.filterwarnings("ignore", message=text, category=UserWarning)
         torch.manual_seed(seed)
         try:
             adapted: nn.Module = get_peft_model(trunk, config)
-        except (ValueError, TypeError) as error:
-            name = adapter.method if isinstance(adapter, Peft) else "lora"
-            raise UnsupportedError(f"PEFT method {name!r} refuses architecture {model_type!r}: {error}") from error
+        except (ImportError, NotImplementedError, TypeError, UserWarning, ValueError) as error:
+            raise UnsupportedError(_refused(adapter, model_type, " ".join(str(error).split()))) from error
+    if not any(p.requires_grad for p in adapted.parameters()):
+        raise UnsupportedError(_refused(adapter, model_type, "it finds no layer to adapt"))
     if not torch.cuda.is_available():
         replace_dropout(adapted)
     return adapted
+
+
+def merges(adapter: Adapter) -> bool:
+    """Return whether an adapter can be merged into the weights below it, so that the model has its old size."""
+    return isinstance(adapter, Lora) or adapter.method not in UNMERGED
+
+
+def _refused(adapter: Adapter, model_type: str, why: str) -> str:
+    if isinstance(adapter, Lora):
+        return f"LoRA refuses architecture {model_type!r}: {why}"
+    return (f"PEFT method {adapter.method!r} refuses architecture {model_type!r} as it is set: {why} (its settings: "
+            f"{', '.join(settings(adapter.method))})")
 
 
 def _lora(adapter: Lora, model_type: str) -> Any:
@@ -94,44 +118,31 @@ def _lora(adapter: Lora, model_type: str) -> Any:
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
         target_modules=targets,
-        fan_in_fan_out=model_type == "gpt2",
+        fan_in_fan_out=model_type in TRANSPOSED,
     )
 
 
 def _other(adapter: Peft, model_type: str) -> Any:
-    import peft
-
-    forward = {"fan_in_fan_out": True} if model_type == "gpt2" else {}
-    methods: Mapping[str, Callable[[], tuple[Any, dict[str, Any]]]] = {
-        "dora": lambda: (peft.LoraConfig, {"use_dora": True, "target_modules": "all-linear", **forward}),
-        "rslora": lambda: (peft.LoraConfig, {"use_rslora": True, "target_modules": "all-linear", **forward}),
-        "ia3": lambda: (peft.IA3Config, {**_ia3(model_type), **forward}),
-        "loha": lambda: (peft.LoHaConfig, {"target_modules": _targets(model_type, adapter)}),
-        "lokr": lambda: (peft.LoKrConfig, {"target_modules": _targets(model_type, adapter)}),
-        "oft": lambda: (peft.OFTConfig, {"target_modules": _targets(model_type, adapter), "use_cayley_neumann": False}),
-        "vera": lambda: (peft.VeraConfig, {"target_modules": _targets(model_type, adapter), **forward}),
-        "ln-tuning": lambda: (peft.LNTuningConfig, {"target_modules": _NORMS.get(model_type, ["LayerNorm"])}),
-    }
-    if adapter.method not in methods:
-        raise UnsupportedError(f"PEFT method {adapter.method!r} is not known here: use one of {', '.join(methods)}")
-    config, usual = methods[adapter.method]()
-    try:
-        return config(**{**usual, **adapter.config})
-    except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"PEFT method {adapter.method!r} refuses {dict(adapter.config)!r}: {error}") from error
+    wrong = adapter.fault(model_type)
+    if wrong:
+        raise UnsupportedError(wrong)
+    usual: dict[str, Any] = {} if "target_modules" in adapter.config else _targets(adapter.method, model_type)
+    if model_type in TRANSPOSED:
+        usual["fan_in_fan_out"] = True
+    return configured(adapter.method, adapter.config, {"feedforward_modules": [], **usual})
 
 
-def _ia3(model_type: str) -> dict[str, Any]:
-    attention = _known(_KEY_VALUE, model_type, "IA3", "another method")
-    forward = _known(_FEED_FORWARD, model_type, "IA3", "another method")
-    return {"target_modules": [*attention, *forward], "feedforward_modules": forward}
-
-
-def _targets(model_type: str, adapter: Peft) -> list[str]:
-    """Return the attention projections that carry a method which does not know `all-linear`."""
-    if "target_modules" in adapter.config:
-        return list(adapter.config["target_modules"])
-    return _known(_QUERY_VALUE, model_type, f"PEFT method {adapter.method!r}", "lora(targets=all-linear)")
+def _targets(method: str, model_type: str) -> dict[str, Any]:
+    """Return which layers a method adapts; nothing leaves it to peft, which knows more architectures."""
+    if method in ("dora", "lora", "rslora"):
+        return {"target_modules": "all-linear"}
+    if method == "ia3":
+        attention = _known(_KEY_VALUE, model_type, "IA3", "peft(settings=target_modules:all-linear)")
+        forward = _known(_FEED_FORWARD, model_type, "IA3", "peft(settings=target_modules:all-linear)")
+        return {"target_modules": [*attention, *forward], "feedforward_modules": forward}
+    if method == "ln-tuning":
+        return {"target_modules": _NORMS.get(model_type, ["LayerNorm"])}
+    return {"target_modules": _QUERY_VALUE[model_type]} if model_type in _QUERY_VALUE else {}
 
 
 def _known(table: Mapping[str, list[str]], model_type: str, what: str, instead: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlbench.engine.adapters import add_adapter
+from tlbench.engine.adapters import add_adapter, merges
 from tlbench.engine.families import Source, frozen_for_head, load_tokenizer, load_trunk, max_positions
 from tlbench.engine.forms import Batch, ClassificationForm, Form, Frame, RegressionForm, TaggingForm
 from tlbench.engine.generation import GenerationForm, room_behind
@@ -133,7 +133,7 @@ def build(
     if setup.ties:
         sizes["params_untied"] = _size(trunk)
         tie(trunk, setup.ties.distinct)
-    if setup.adapters:
+    if setup.adapters and all(map(merges, setup.adapters)):
         sizes["params_merged"] = _size(trunk)
     readout = setup.readout or Readout()
     if readout.layers > getattr(trunk.config, "num_hidden_layers", 1):
