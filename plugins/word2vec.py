@@ -95,6 +95,8 @@ class Word2VecDomain(Word2Vec):
     second.
 
     Attributes:
+        least: As in `word2vec`; here rarer words go.
+        epochs: As in `word2vec`; here there is more text.
         redraw: Train vectors for each replicate, with a seed of its own.
     """
 
