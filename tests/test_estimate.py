@@ -60,18 +60,19 @@ def test_plan_asks_a_prompted_model_about_a_few_examples_only(
 ) -> None:
     asked: list[int] = []
     found: list[float] = []
-    run_cell, asking = cells.run_cell, estimate._asking
+    run_cell, measured = cells.run_cell, estimate._measured
 
     def spy(cell: Cell, shop: cells.Shop) -> Outcome:
         asked.append(len(shop.data(cell.condition.task).test))
         return run_cell(cell, shop)
 
-    def watched(*given: Any) -> float:
-        found.append(asking(*given))
-        return found[-1]
+    def watched(cell: Cell, shop: cells.Shop) -> Any:
+        seconds, made = measured(cell, shop)
+        found.append(seconds)
+        return seconds, made
 
     monkeypatch.setattr(cells, "run_cell", spy)
-    monkeypatch.setattr(estimate, "_asking", watched)
+    monkeypatch.setattr(estimate, "_measured", watched)
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     arguments = ["plan", "--plugin", str(TOYS), "--tasks", "toy-topic", "--models", str(zoo("decoder")), "--json",
                  "--strategies", "prompt(max_length=60)", "--budgets", "40", "--out", str(tmp_path / "r")]

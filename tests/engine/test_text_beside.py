@@ -93,7 +93,9 @@ def test_text_composes(kind: str, family: str, strategy: str, cell_of: Callable[
     outcome = run_cell(cell_of(kind, family, f"{strategy}+short"), shop)
     training = outcome.facts["training"]
     assert outcome.facts["status"] in ("ok", "collapsed"), outcome.facts["reason"]
-    assert [one["task"] for one in training["upstream"]] == ["the task's text"]
+    told = [one["task"] for one in training["upstream"]]
+    assert [task for task in told if task != "frozen features"] == ["the task's text"]
+    assert ("frozen features" in told) == ("lp-ft" in strategy)
     assert outcome.facts["budget"]["unlabeled"] > 1
     assert 0 < sum(training["tokens_beside"]) < training["tokens_seen"]
 
