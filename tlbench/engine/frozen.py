@@ -56,6 +56,7 @@ def on_features(
     hidden = {name: make(one) for name, one in wanted.items() if name not in together}
     if together:
         hidden |= _together(together, make)
+    bench.clock.lap("upstream")
     return {**encoded, **{name: replace(wanted[name], hidden=made) for name, made in hidden.items()}}, used
 
 

@@ -132,10 +132,7 @@ def train(
     plain = _job(cell, data, machine, encoded, seeds)
     frozen = frozen_phases(setup)
     to_the_end = frozen == len(setup.phases)
-    kept: list[Used] = []
-    if frozen:
-        encoded, kept = on_features(machine, encoded, to_the_end, cell, bench)
-        bench.clock.lap("upstream")
+    encoded, kept = on_features(machine, encoded, to_the_end, cell, bench) if frozen else (encoded, [])
     plain = replace(plain, precision=bench.precision, micro_batch=micro, progress=bench.progress)
     headed = replace(plain, train=encoded["train"], validation=encoded["validation"])
     streams = Streams(cell, data, source, bench, machine)
